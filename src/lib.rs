@@ -1,0 +1,5 @@
+//! ringmq: an MQTT broker for large device fleets.
+//!
+//! Modules point one way:
+//! `base <- codec <- message <- {session, routing, auth} <- shard <- {net, store, control} <- runtime <- cli`.
+//! Up to and including `shard` everything is sans-io: no socket, clock, thread or randomness.
