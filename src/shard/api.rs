@@ -1,0 +1,208 @@
+//! What goes into a shard and what comes out, as values.
+
+use crate::codec::ReasonCode;
+use crate::message::Message;
+use crate::routing::Subscription;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// A connection of this shard: a slot that the driver chose and that it does not use again before
+/// it has carried out the [`Effects::closes`](super::Effects::closes) or
+/// [`Effects::moves`](super::Effects::moves) that names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u32);
+
+/// A shard of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(pub u16);
+
+/// A client's session on some shard: the slot, and which of its successive owners is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientRef {
+    pub shard: ShardId,
+    pub slot: u32,
+    pub generation: u32,
+}
+
+/// Where a connection comes from, as the operator knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// Index of the listener in the configuration.
+    pub listener: u16,
+}
+
+/// One thing that happened to a shard.
+pub enum Input<'a> {
+    /// A connection was accepted, or moved here from the shard that accepted it.
+    Opened { conn: ConnId, peer: Peer },
+    /// Bytes arrived. Only while [`Shard::wants_input`](super::Shard::wants_input) says so.
+    Bytes { conn: ConnId, bytes: &'a [u8] },
+    /// The peer closed the connection or it broke; the driver has already let go of it.
+    Closed { conn: ConnId },
+    /// The outbox, once above its limit, was written out.
+    Drained { conn: ConnId },
+    /// Mail of another shard, or of this one to itself.
+    Envelope(Envelope),
+    /// The answer to an [`AuthRequest`].
+    Verdict { conn: ConnId, attempt: u32, verdict: Verdict },
+    /// A message of the broker itself ($SYS).
+    Publish(Message),
+    /// Time passed: at the latest when [`Shard::next_deadline_ms`](super::Shard::next_deadline_ms)
+    /// has come.
+    Tick,
+    /// Take this client off, as an operator asked.
+    Kick { client_id: &'a str },
+    /// Other settings for what comes from now on.
+    Reload(Box<super::Options>),
+    /// The process ends: every client is told (0x8B) and every connection closed.
+    Shutdown,
+}
+
+/// A connection to be carried to its owner shard with all the bytes read so far.
+#[derive(Debug)]
+pub struct Move {
+    pub conn: ConnId,
+    pub to: ShardId,
+    pub bytes: Vec<u8>,
+}
+
+/// Mail between shards. It is posted in order and never dropped: a full mailbox stops the reading
+/// of sockets, not the mail. So losing any of these would be a defect, and each says which.
+pub enum Envelope {
+    /// A message for whoever subscribes here. Lost: a subscriber misses it.
+    Publish(Message),
+    /// Replaces or (empty payload) removes a retained message at the topic's owner. Lost: new
+    /// subscribers see an old state.
+    Retain(Message),
+    /// Asks the owner for retained messages that match. Lost: a subscription starts without them.
+    RetainedQuery(Box<RetainedQuery>),
+    /// The answer, at most a chunk. Lost: as above.
+    RetainedChunk(Box<RetainedChunk>),
+    /// A session joins, changes or leaves a shared subscription at the group's owner. Lost: the
+    /// group deals to a ghost, or never to this member.
+    Group(Box<GroupChange>),
+    /// The owner has carried out a join: SUBACK may go. Lost: a client waits for SUBACK.
+    Joined { client: ClientRef, ticket: u32 },
+    /// A message that the group's owner dealt to this member. Lost: nobody of the group has it.
+    Dealt(Box<Dealt>),
+    /// A dealt message whose member is away: another member may have it. Lost: it waits for that
+    /// member, or is lost with its session.
+    Offered(Box<Offered>),
+    /// The owner dealt an offered message to another member: forget it. Lost: it is sent twice.
+    Taken { client: ClientRef, ticket: u32 },
+}
+
+const _: () = assert!(std::mem::size_of::<Envelope>() <= 40);
+
+/// The identity of a shared subscription: its group lives at `owner`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct GroupKey {
+    pub owner: ShardId,
+    pub share: Box<str>,
+    pub filter: Box<str>,
+}
+
+/// What a member tells its group's owner.
+pub struct GroupChange {
+    pub member: ClientRef,
+    pub key: Arc<GroupKey>,
+    pub change: Membership,
+}
+
+/// The change of a member.
+pub enum Membership {
+    Join { subscription: Subscription, ticket: u32 },
+    Leave,
+    Connected(bool),
+}
+
+/// A delivery that its member cannot be sure to make.
+pub struct Offered {
+    pub group: Arc<GroupKey>,
+    pub message: Message,
+    pub by: ClientRef,
+    /// What to name in [`Envelope::Taken`]; `None`: the member has forgotten it already, because
+    /// its session is over.
+    pub ticket: Option<u32>,
+}
+
+/// A message on its way from a group's owner to the member that was chosen.
+pub struct Dealt {
+    pub member: ClientRef,
+    pub group: Arc<GroupKey>,
+    pub message: Message,
+    pub subscription: Subscription,
+}
+
+/// A subscriber's question for retained messages.
+pub struct RetainedQuery {
+    pub asker: ClientRef,
+    /// Which of the asker's questions this is.
+    pub ticket: u32,
+    pub filter: Box<str>,
+    /// The last topic of the chunk before.
+    pub after: Option<Box<str>>,
+}
+
+/// Retained messages for a subscriber.
+pub struct RetainedChunk {
+    pub asker: ClientRef,
+    pub ticket: u32,
+    pub from: ShardId,
+    pub messages: Vec<Message>,
+    /// Where to go on; `None` when this was all of that shard.
+    pub next: Option<Box<str>>,
+}
+
+/// A question to whoever authenticates.
+#[derive(Debug)]
+pub struct AuthRequest {
+    pub conn: ConnId,
+    /// Names the attempt, so that a late verdict does not meet another connection.
+    pub attempt: u32,
+    pub peer: Peer,
+    pub client_id: Box<str>,
+    pub username: Option<Box<str>>,
+    pub password: Option<Box<[u8]>>,
+    /// Enhanced authentication (MQTT 5 section 4.12): the method, and the data of this step.
+    pub method: Option<Box<str>>,
+    pub data: Option<Box<[u8]>>,
+    /// Whether this is the first step, a further one, or a re-authentication.
+    pub step: AuthStep,
+}
+
+/// Where an enhanced authentication stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthStep {
+    Connect,
+    Continue,
+    Reauthenticate,
+}
+
+/// The answer of whoever authenticates.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allow {
+        /// Authentication Data for CONNACK or the closing AUTH.
+        data: Option<Box<[u8]>>,
+    },
+    /// Another step: AUTH 0x18 with this data.
+    Challenge { data: Box<[u8]> },
+    /// CONNACK or DISCONNECT with this code; 3.x gets the return code nearest to it.
+    Refuse(ReasonCode),
+    /// The answer comes later as [`Input::Verdict`].
+    Pending,
+}
+
+/// What the operator's log may want to know.
+#[derive(Debug)]
+pub enum Event {
+    Connected { client_id: Box<str>, peer: Peer, session_present: bool },
+    Disconnected { client_id: Box<str>, peer: Peer, reason: &'static str },
+    /// A connection that did not become a client.
+    Refused { peer: Peer, reason: &'static str },
+    /// A client was cut for what it sent.
+    Violation { client_id: Box<str>, peer: Peer, what: String },
+}
+

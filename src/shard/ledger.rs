@@ -1,0 +1,244 @@
+//! The books of a shard: every message that came in is accounted for.
+
+/// Why a delivery was not made. The names are those that `status` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Drop {
+    /// Nobody subscribes to it.
+    NoSubscriber,
+    /// The client's queue was full (count or bytes).
+    QueueFull,
+    /// The shard's memory budget for queues was spent.
+    MemoryBudget,
+    /// QoS 0 to a client that does not read fast enough.
+    SlowConsumer,
+    /// QoS 0 to a client that is away, while such messages are not queued.
+    Offline,
+    /// Larger than the client's Maximum Packet Size (MQTT-3.1.2-25).
+    PacketTooLarge,
+    /// The session ended with the delivery still waiting.
+    SessionEnded,
+    /// The client answered PUBACK or PUBREC with an error code.
+    Refused,
+}
+
+impl Drop {
+    /// All reasons, in the order of [`Ledger::dropped`].
+    pub const ALL: [Drop; 8] = [
+        Drop::NoSubscriber,
+        Drop::QueueFull,
+        Drop::MemoryBudget,
+        Drop::SlowConsumer,
+        Drop::Offline,
+        Drop::PacketTooLarge,
+        Drop::SessionEnded,
+        Drop::Refused,
+    ];
+
+    /// The name in `status` and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Drop::NoSubscriber => "no_subscriber",
+            Drop::QueueFull => "queue_full",
+            Drop::MemoryBudget => "memory_budget",
+            Drop::SlowConsumer => "slow_consumer",
+            Drop::Offline => "offline",
+            Drop::PacketTooLarge => "packet_too_large",
+            Drop::SessionEnded => "session_ended",
+            Drop::Refused => "refused",
+        }
+    }
+}
+
+/// Messages in, deliveries out. `received + internal + arrived + copies == delivered + held +
+/// expired + dropped + forwarded` holds after every step, and over all shards `arrived ==
+/// forwarded` once no mail is under way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// PUBLISH packets accepted from clients.
+    pub received: u64,
+    /// Wills and the broker's own messages.
+    pub internal: u64,
+    /// Mail from other shards that carried a message.
+    pub arrived: u64,
+    /// Deliveries beyond the first that a message was multiplied into, and those made from
+    /// retained messages.
+    pub copies: u64,
+    /// QoS 0: handed to the connection; QoS 1 and 2: acknowledged by the client.
+    pub delivered: u64,
+    /// Deliveries that wait or are not acknowledged yet.
+    pub held: u64,
+    /// Given up because the message expired.
+    pub expired: u64,
+    /// Messages passed to another shard.
+    pub forwarded: u64,
+    /// Given up, by [`Drop`].
+    pub dropped: [u64; Drop::ALL.len()],
+}
+
+impl Ledger {
+    /// Counts a dropped delivery.
+    pub fn drop_one(&mut self, why: Drop) {
+        self.dropped[why as usize] += 1;
+    }
+
+    /// A message that became `n` deliveries; none at all is a drop of its own.
+    pub fn fan_out(&mut self, n: usize) {
+        match n {
+            0 => self.drop_one(Drop::NoSubscriber),
+            n => self.copies += n as u64 - 1,
+        }
+    }
+
+    /// Deliveries dropped for any reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// What came in less what is accounted for: 0, or the books are wrong.
+    pub fn imbalance(&self) -> i64 {
+        let sources = self.received + self.internal + self.arrived + self.copies;
+        let sinks =
+            self.delivered + self.held + self.expired + self.forwarded + self.dropped_total();
+        sources as i64 - sinks as i64
+    }
+
+    /// Adds another shard's books.
+    pub fn add(&mut self, other: &Ledger) {
+        self.received += other.received;
+        self.internal += other.internal;
+        self.arrived += other.arrived;
+        self.copies += other.copies;
+        self.delivered += other.delivered;
+        self.held += other.held;
+        self.expired += other.expired;
+        self.forwarded += other.forwarded;
+        for (sum, n) in self.dropped.iter_mut().zip(other.dropped) {
+            *sum += n;
+        }
+    }
+}
+
+/// Why a connection or request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Refusal {
+    /// CONNECT did not come within its deadline.
+    ConnectTimeout,
+    /// The first bytes were no CONNECT that this broker speaks.
+    NotMqtt,
+    /// A packet that breaks the format or the protocol.
+    ProtocolViolation,
+    /// Larger than the broker's Maximum Packet Size.
+    PacketTooLarge,
+    /// The client identifier was not acceptable.
+    ClientId,
+    /// Authentication said no.
+    Authentication,
+    /// The broker could not decide.
+    ServerUnavailable,
+    /// A publish that the client may not make.
+    PublishDenied,
+    /// A subscription that the client may not make.
+    SubscribeDenied,
+    /// More subscriptions than one client may have.
+    SubscriptionQuota,
+    /// Retained messages beyond count, bytes or size.
+    RetainedQuota,
+    /// No packet for one and a half times the keep alive.
+    KeepAliveTimeout,
+    /// More QoS 2 messages open than the Receive Maximum.
+    ReceiveMaximum,
+}
+
+impl Refusal {
+    /// All reasons, in the order of [`Counters::refused`].
+    pub const ALL: [Refusal; 13] = [
+        Refusal::ConnectTimeout,
+        Refusal::NotMqtt,
+        Refusal::ProtocolViolation,
+        Refusal::PacketTooLarge,
+        Refusal::ClientId,
+        Refusal::Authentication,
+        Refusal::ServerUnavailable,
+        Refusal::PublishDenied,
+        Refusal::SubscribeDenied,
+        Refusal::SubscriptionQuota,
+        Refusal::RetainedQuota,
+        Refusal::KeepAliveTimeout,
+        Refusal::ReceiveMaximum,
+    ];
+
+    /// The name in `status` and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::ConnectTimeout => "connect_timeout",
+            Refusal::NotMqtt => "not_mqtt",
+            Refusal::ProtocolViolation => "protocol_violation",
+            Refusal::PacketTooLarge => "packet_too_large",
+            Refusal::ClientId => "client_id",
+            Refusal::Authentication => "authentication",
+            Refusal::ServerUnavailable => "server_unavailable",
+            Refusal::PublishDenied => "publish_denied",
+            Refusal::SubscribeDenied => "subscribe_denied",
+            Refusal::SubscriptionQuota => "subscription_quota",
+            Refusal::RetainedQuota => "retained_quota",
+            Refusal::KeepAliveTimeout => "keep_alive_timeout",
+            Refusal::ReceiveMaximum => "receive_maximum",
+        }
+    }
+}
+
+/// Everything a shard counts. Plain numbers: a shard is asked for them by mail.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    pub ledger: Ledger,
+    pub refused: [u64; Refusal::ALL.len()],
+    /// Packets received and sent, by packet type (the high nibble of the first byte).
+    pub packets_in: [u64; 16],
+    pub packets_out: [u64; 16],
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// PUBLISH received and sent, by QoS.
+    pub publish_in: [u64; 3],
+    pub publish_out: [u64; 3],
+    /// Connections handed to another shard.
+    pub moved: u64,
+    /// Connections that became clients, over all time.
+    pub connects: u64,
+    /// Bytes that wait in queues and in-flight windows now.
+    pub queued_bytes: usize,
+}
+
+impl Counters {
+    /// Counts a refusal.
+    pub fn refuse(&mut self, why: Refusal) {
+        self.refused[why as usize] += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_index_their_own_column() {
+        for (i, why) in Drop::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, i);
+        }
+        for (i, why) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, i);
+        }
+    }
+
+    #[test]
+    fn a_missing_delivery_shows() {
+        let mut ledger = Ledger { received: 2, ..Ledger::default() };
+        ledger.fan_out(0);
+        ledger.fan_out(3);
+        ledger.delivered = 2;
+        assert_eq!(ledger.imbalance(), 1);
+        ledger.held = 1;
+        assert_eq!(ledger.imbalance(), 0);
+    }
+}

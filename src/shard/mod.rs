@@ -1,0 +1,176 @@
+//! A shard: all the sessions it owns, its part of the routing, and the one place where they change.
+//!
+//! The contract: [`Shard::step`] takes one [`Input`] and leaves what has to happen in [`Effects`].
+//! Nothing in here reads a clock, a socket or a random number, so the same shard runs under
+//! glommio, under the tests' virtual time and under the simulator.
+//!
+//! The driver's part, once a turn, in this order (it is what makes acknowledgements true):
+//! 1. [`Effects::mail`] is posted with [`Mail::drain`](mail::Mail::drain);
+//! 2. [`Effects::moves`] are handed to their shards;
+//! 3. the dirty outboxes are written, unless mail is still waiting for room;
+//! 4. [`Effects::closes`] are closed as soon as their outbox is written.
+
+pub mod api;
+mod close;
+mod connect;
+mod deliver;
+mod inspect;
+pub mod ledger;
+pub mod mail;
+pub mod options;
+pub mod outboxes;
+mod packets;
+mod presence;
+mod publish;
+mod retained;
+mod shared;
+mod subscribe;
+mod timers;
+
+pub use api::*;
+pub use inspect::{ClientInfo, ShardStats};
+pub use ledger::{Counters, Drop, Ledger, Refusal};
+pub use mail::Mail;
+pub use options::{DropPolicy, Limits, MqttOptions, Options};
+pub use outboxes::Outboxes;
+
+use crate::auth::Authenticator;
+use crate::base::{Calendar, Now, Paged};
+use crate::message::Message;
+use crate::routing::{Directory, Retained, Router};
+use crate::session::Session;
+use connect::Conn;
+use deliver::Images;
+use hashbrown::HashTable;
+use std::sync::Arc;
+use timers::Alarm;
+
+/// What a step asks the driver to do.
+#[derive(Default)]
+pub struct Effects {
+    /// Bytes for clients.
+    pub out: Outboxes,
+    /// Connections that the shard has let go of: write what is in the outbox, then close.
+    pub closes: Vec<ConnId>,
+    /// Connections that belong to another shard.
+    pub moves: Vec<Move>,
+    /// Mail for other shards.
+    pub mail: Mail,
+    /// Questions to whoever authenticates.
+    pub auth: Vec<AuthRequest>,
+    /// What the log may want to know.
+    pub events: Vec<Event>,
+}
+
+/// One shard's whole state.
+pub struct Shard {
+    options: Options,
+    conns: Paged<Conn>,
+    sessions: Paged<Session>,
+    /// Session slots by client id.
+    by_client_id: HashTable<u32>,
+    router: Router,
+    retained: Retained<Message>,
+    /// Where the sweep for expired retained messages goes on.
+    retained_sweep: Option<Box<str>>,
+    groups: shared::Groups,
+    alarms: Calendar<Alarm>,
+    authenticator: Box<dyn Authenticator>,
+    counters: Counters,
+    random: connect::SplitMix,
+    next_generation: u32,
+    next_ticket: u32,
+    last_epoch: u64,
+    images: Images,
+    scratch: Vec<u8>,
+    hasher: hashbrown::DefaultHashBuilder,
+}
+
+impl Shard {
+    /// A shard without clients. `seed` feeds the ids it assigns and the hashing of its tables;
+    /// `directory` is shared by all shards of a process, and absent when there is only one.
+    pub fn new(
+        options: Options,
+        authenticator: Box<dyn Authenticator>,
+        directory: Option<Arc<Directory>>,
+        seed: u64,
+    ) -> Shard {
+        assert!(options.shard.0 < options.shards, "a shard is one of the shards");
+        let router = Router::new(options.shard.0, directory);
+        Shard {
+            conns: Paged::default(),
+            sessions: Paged::default(),
+            by_client_id: HashTable::new(),
+            router,
+            retained: Retained::default(),
+            retained_sweep: None,
+            groups: shared::Groups::default(),
+            alarms: Calendar::default(),
+            authenticator,
+            counters: Counters::default(),
+            random: connect::SplitMix(seed),
+            next_generation: 0,
+            next_ticket: 0,
+            last_epoch: 0,
+            images: Images::default(),
+            scratch: Vec::new(),
+            hasher: hashbrown::DefaultHashBuilder::default(),
+            options,
+        }
+    }
+
+    /// The only way in: one input, its consequences in `fx`.
+    #[inline]
+    pub fn step(&mut self, now: Now, input: Input<'_>, fx: &mut Effects) {
+        match input {
+            Input::Bytes { conn, bytes } => self.handle_bytes(now, conn, bytes, fx),
+            Input::Envelope(envelope) => self.handle_envelope(now, envelope, fx),
+            Input::Opened { conn, peer } => self.handle_opened(now, conn, peer),
+            Input::Closed { conn } => self.handle_closed(now, conn, fx),
+            Input::Drained { conn } => self.handle_drained(now, conn, fx),
+            Input::Verdict { conn, attempt, verdict } => {
+                self.handle_verdict(now, (conn, attempt), verdict, fx)
+            }
+            Input::Publish(message) => self.handle_internal(now, &message, fx),
+            Input::Tick => self.handle_tick(now, fx),
+            Input::Kick { client_id } => self.handle_kick(now, client_id, fx),
+            Input::Reload(options) => self.options = *options,
+            Input::Shutdown => self.handle_shutdown(now, fx),
+        }
+    }
+
+    /// Whether bytes of `conn` may be brought now. False while its authentication is decided and
+    /// while it does not take what is sent to it.
+    #[inline]
+    pub fn wants_input(&self, conn: ConnId, fx: &Effects) -> bool {
+        fx.out.backlog(conn) <= self.options.limits.outbox_bytes_max
+            && self.conns.get(conn.0).is_some_and(Conn::wants_input)
+    }
+
+    /// When [`Input::Tick`] is due at the latest, in monotonic milliseconds.
+    pub fn next_deadline_ms(&self) -> Option<u64> {
+        self.alarms.next_deadline_ms()
+    }
+
+    fn handle_envelope(&mut self, now: Now, envelope: Envelope, fx: &mut Effects) {
+        match envelope {
+            Envelope::Publish(message) => self.handle_arrived(now, &message, fx),
+            Envelope::Retain(message) => self.store_retained(now, message),
+            Envelope::RetainedQuery(query) => self.answer_query(now, *query, fx),
+            Envelope::RetainedChunk(chunk) => self.handle_chunk(now, *chunk, fx),
+            Envelope::Group(change) => self.handle_group_change(*change, fx),
+            Envelope::Joined { client, ticket } => self.handle_joined(now, client, ticket, fx),
+            Envelope::Dealt(dealt) => self.handle_dealt(now, *dealt, fx),
+            Envelope::Offered(offer) => self.handle_offered(now, *offer, fx),
+            Envelope::Taken { client, ticket } => self.handle_taken(client, ticket),
+        }
+    }
+}
+
+/// The shard that owns a client id: the same on every shard of a process.
+pub fn owner_of(client_id: &str, shards: u16) -> ShardId {
+    if shards == 1 {
+        return ShardId(0);
+    }
+    ShardId((crate::routing::fixed_hash(client_id.as_bytes()) % u64::from(shards)) as u16)
+}

@@ -1,0 +1,136 @@
+//! What a shard is told of the configuration: plain values, resolved by whoever starts it.
+
+use super::api::ShardId;
+use crate::codec::QoS;
+use crate::message::NEVER_MS;
+
+/// Identity and limits of one shard.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which of the `shards` this is.
+    pub shard: ShardId,
+    /// Shards of the process, 1 to [`crate::limits::SHARDS_MAX`].
+    pub shards: u16,
+    /// Node name in `$SYS` topics.
+    pub node: Box<str>,
+    /// Whether connects and disconnects are published under `$SYS`.
+    pub presence: bool,
+    pub mqtt: MqttOptions,
+    pub limits: Limits,
+}
+
+/// What is announced in CONNACK or decided by the protocol's own rules.
+#[derive(Clone, Debug)]
+pub struct MqttOptions {
+    /// Largest packet accepted, in bytes (Maximum Packet Size).
+    pub packet_bytes_max: u32,
+    pub client_id_bytes_max: usize,
+    pub topic_levels_max: usize,
+    pub topic_bytes_max: usize,
+    /// Server Keep Alive; `None`: the client's own value stands.
+    pub server_keep_alive_s: Option<u16>,
+    /// Silence is cut after this many tenths of the keep alive: 15 (MQTT-3.1.2-22).
+    pub keep_alive_tenths: u32,
+    /// Upper bound on the Session Expiry Interval that clients ask for.
+    pub session_expiry_max_s: u32,
+    /// How long a 3.x session with clean session 0 is kept.
+    pub session_expiry_v3_s: u32,
+    /// QoS 2 PUBLISH that a client may have open here (Receive Maximum).
+    pub receive_maximum: u16,
+    /// Unacknowledged PUBLISH sent to a client at most, whatever its Receive Maximum.
+    pub inflight_max: u16,
+    /// Topic aliases accepted from a client, and used towards it if it takes as many.
+    pub topic_alias_maximum: u16,
+    pub maximum_qos: QoS,
+    pub retain_available: bool,
+    pub wildcard_available: bool,
+    pub shared_available: bool,
+    /// Time for the whole of CONNECT to arrive, in milliseconds.
+    pub connect_timeout_ms: u64,
+}
+
+/// Bounds on what clients can make the shard hold.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub subscriptions_max: usize,
+    /// Deliveries that wait for one client.
+    pub queue_length_max: usize,
+    pub queue_bytes_max: usize,
+    pub queue_drop: DropPolicy,
+    /// Whether QoS 0 waits for a client that is away.
+    pub queue_qos0: bool,
+    /// Unsent bytes of one connection beyond which QoS 0 is dropped and its own input not read.
+    pub outbox_bytes_max: usize,
+    /// This shard's part of the memory that all queues together may hold.
+    pub memory_budget_bytes: usize,
+    pub retained_count_max: usize,
+    pub retained_bytes_max: usize,
+    pub retained_payload_bytes_max: usize,
+}
+
+/// Which delivery gives way when a queue is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropPolicy {
+    Oldest,
+    Newest,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            shard: ShardId(0),
+            shards: 1,
+            node: "ringmq@127.0.0.1".into(),
+            presence: true,
+            mqtt: MqttOptions::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for MqttOptions {
+    fn default() -> Self {
+        MqttOptions {
+            packet_bytes_max: 1024 * 1024,
+            client_id_bytes_max: 1024,
+            topic_levels_max: 128,
+            topic_bytes_max: 65_535,
+            server_keep_alive_s: None,
+            keep_alive_tenths: 15,
+            session_expiry_max_s: u32::MAX,
+            session_expiry_v3_s: 2 * 3600,
+            receive_maximum: 100,
+            inflight_max: 100,
+            topic_alias_maximum: 32,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            wildcard_available: true,
+            shared_available: true,
+            connect_timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            subscriptions_max: 1_000_000,
+            queue_length_max: 1_000,
+            queue_bytes_max: 4 * 1024 * 1024,
+            queue_drop: DropPolicy::Oldest,
+            queue_qos0: true,
+            outbox_bytes_max: 1024 * 1024,
+            memory_budget_bytes: 1024 * 1024 * 1024,
+            retained_count_max: 1_000_000,
+            retained_bytes_max: 1024 * 1024 * 1024,
+            retained_payload_bytes_max: 1024 * 1024,
+        }
+    }
+}
+
+impl MqttOptions {
+    /// When a message that arrives now expires.
+    pub fn expires_ms(now_ms: u64, expiry_s: Option<u32>) -> u64 {
+        expiry_s.map_or(NEVER_MS, |s| now_ms + u64::from(s) * 1000)
+    }
+}

@@ -1,0 +1,172 @@
+//! Bytes on their way to clients. A connection has a buffer only while something waits in it.
+
+use super::api::ConnId;
+
+const NONE: u32 = u32::MAX;
+/// Spare buffers kept for the next turn.
+const SPARES_MAX: usize = 1024;
+/// A buffer that grew beyond this is given back to the allocator, not kept as a spare.
+const SPARE_BYTES_MAX: usize = 16 * 1024;
+
+/// The buffer of one connection.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    written: usize,
+    conn: u32,
+    dirty: bool,
+}
+
+/// The outboxes of a shard's connections.
+#[derive(Default)]
+pub struct Outboxes {
+    /// Connection slot to buffer index.
+    by_conn: Vec<u32>,
+    buffers: Vec<Buffer>,
+    free: Vec<u32>,
+    dirty: Vec<u32>,
+}
+
+impl Outboxes {
+    /// The buffer of `conn`, to append whole packets to; the connection is written at the end of
+    /// the turn.
+    #[inline]
+    pub fn of(&mut self, conn: ConnId) -> &mut Vec<u8> {
+        let index = match self.by_conn.get(conn.0 as usize) {
+            Some(&index) if index != NONE => index as usize,
+            _ => self.attach(conn),
+        };
+        let buffer = &mut self.buffers[index];
+        if !buffer.dirty {
+            buffer.dirty = true;
+            self.dirty.push(conn.0);
+        }
+        &mut buffer.bytes
+    }
+
+    /// Bytes that wait for `conn`.
+    #[inline]
+    pub fn backlog(&self, conn: ConnId) -> usize {
+        match self.by_conn.get(conn.0 as usize) {
+            Some(&index) if index != NONE => {
+                let buffer = &self.buffers[index as usize];
+                buffer.bytes.len() - buffer.written
+            }
+            _ => 0,
+        }
+    }
+
+    /// The connections that got bytes since the last call, into `into`.
+    pub fn take_dirty(&mut self, into: &mut Vec<ConnId>) {
+        for conn in self.dirty.drain(..) {
+            let index = self.by_conn[conn as usize];
+            if index != NONE {
+                self.buffers[index as usize].dirty = false;
+                into.push(ConnId(conn));
+            }
+        }
+    }
+
+    /// Whether any connection got bytes since the last [`Outboxes::take_dirty`].
+    pub fn any_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The bytes that wait for `conn`.
+    #[inline]
+    pub fn pending(&self, conn: ConnId) -> &[u8] {
+        match self.by_conn.get(conn.0 as usize) {
+            Some(&index) if index != NONE => {
+                let buffer = &self.buffers[index as usize];
+                &buffer.bytes[buffer.written..]
+            }
+            _ => &[],
+        }
+    }
+
+    /// `count` of the pending bytes were written; an empty outbox gives its buffer back.
+    pub fn consume(&mut self, conn: ConnId, count: usize) {
+        let index = self.by_conn[conn.0 as usize] as usize;
+        let buffer = &mut self.buffers[index];
+        buffer.written += count;
+        if buffer.written == buffer.bytes.len() {
+            self.detach(conn);
+        } else if buffer.written > buffer.bytes.len() / 2 {
+            buffer.bytes.drain(..buffer.written);
+            buffer.written = 0;
+        }
+    }
+
+    /// Forgets what waits for `conn`: it is gone.
+    pub fn discard(&mut self, conn: ConnId) {
+        if self.by_conn.get(conn.0 as usize).is_some_and(|&index| index != NONE) {
+            self.detach(conn);
+        }
+    }
+
+    fn attach(&mut self, conn: ConnId) -> usize {
+        let slot = conn.0 as usize;
+        if self.by_conn.len() <= slot {
+            self.by_conn.resize(slot + 1, NONE);
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.buffers.push(Buffer::default());
+            (self.buffers.len() - 1) as u32
+        });
+        self.buffers[index as usize].conn = conn.0;
+        self.by_conn[slot] = index;
+        index as usize
+    }
+
+    fn detach(&mut self, conn: ConnId) {
+        let index = std::mem::replace(&mut self.by_conn[conn.0 as usize], NONE);
+        let buffer = &mut self.buffers[index as usize];
+        debug_assert_eq!(buffer.conn, conn.0);
+        buffer.written = 0;
+        buffer.bytes.clear();
+        if buffer.dirty {
+            // Still named in `dirty`: the entry finds no buffer and is passed over.
+            buffer.dirty = false;
+        }
+        if buffer.bytes.capacity() > SPARE_BYTES_MAX || self.free.len() >= SPARES_MAX {
+            buffer.bytes = Vec::new();
+        }
+        self.free.push(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_once_a_turn_and_empty_again() {
+        let mut out = Outboxes::default();
+        let (a, b) = (ConnId(0), ConnId(7));
+        out.of(a).extend(b"one");
+        out.of(b).extend(b"x");
+        out.of(a).extend(b"two");
+        let mut dirty = vec![];
+        out.take_dirty(&mut dirty);
+        assert_eq!(dirty, [a, b]);
+        assert_eq!(out.pending(a), b"onetwo");
+        out.consume(a, 4);
+        assert_eq!((out.pending(a), out.backlog(a)), (&b"wo"[..], 2));
+        out.consume(a, 2);
+        assert_eq!(out.backlog(a), 0);
+        assert!(!out.any_dirty());
+    }
+
+    #[test]
+    fn a_discarded_connection_is_not_written_though_it_was_dirty() {
+        let mut out = Outboxes::default();
+        out.of(ConnId(3)).extend(b"gone");
+        out.discard(ConnId(3));
+        let mut dirty = vec![];
+        out.take_dirty(&mut dirty);
+        assert!(dirty.is_empty());
+        out.of(ConnId(3)).extend(b"next");
+        out.take_dirty(&mut dirty);
+        assert_eq!((dirty.len(), out.pending(ConnId(3))), (1, &b"next"[..]));
+    }
+}
