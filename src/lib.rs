@@ -3,3 +3,6 @@
 //! Modules point one way:
 //! `base <- codec <- message <- {session, routing, auth} <- shard <- {net, store, control} <- runtime <- cli`.
 //! Up to and including `shard` everything is sans-io: no socket, clock, thread or randomness.
+
+pub mod base;
+pub mod routing;

@@ -1,0 +1,183 @@
+//! The interest directory: which shards may have receivers for a topic.
+//!
+//! One for the process. A shard enters the key of a filter when its first filter with that key
+//! comes and takes it out when the last one goes, so the memory is that of the distinct filters,
+//! not of filters times shards. Reading takes no lock. An answer may name a shard too many, which
+//! costs that shard one lookup; it never leaves one out.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use papaya::{Compute, HashMap, Operation};
+
+use super::filter::Interest;
+use super::hash::{Seed, mix};
+use super::levels::TopicKeys;
+use super::shard_set::ShardSet;
+
+pub struct Directory {
+    seed: Seed,
+    interest: HashMap<u64, ShardSet, KeyHash>,
+    version: AtomicU64,
+}
+
+impl Directory {
+    /// `seed` keys the hashes of all routers that share the directory; keep it from the outside.
+    pub fn new(seed: u64) -> Self {
+        Self::with_seed(Seed::new(seed))
+    }
+
+    pub(super) fn with_seed(seed: Seed) -> Self {
+        Self {
+            seed,
+            interest: HashMap::with_hasher(KeyHash),
+            version: AtomicU64::new(0),
+        }
+    }
+
+    /// Says that `shard` now has filters with this key.
+    pub fn add(&self, interest: Interest, shard: u16) {
+        let only = ShardSet::from_iter([shard]);
+        let guard = self.interest.guard();
+        let with = |known: &ShardSet| known.union(only);
+        self.interest
+            .update_or_insert(interest.number(), with, only, &guard);
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Says that `shard` has no more filters with this key.
+    pub fn remove(&self, interest: Interest, shard: u16) {
+        let guard = self.interest.guard();
+        let without = |entry: Option<(&u64, &ShardSet)>| {
+            let Some((_, &known)) = entry else {
+                return Operation::Abort(());
+            };
+            let mut left = known;
+            left.remove(shard);
+            if left.is_empty() {
+                Operation::Remove
+            } else {
+                Operation::Insert(left)
+            }
+        };
+        let outcome = self.interest.compute(interest.number(), without, &guard);
+        if !matches!(outcome, Compute::Aborted(())) {
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The shards that may have receivers for the topic.
+    pub fn shards(&self, topic: &str) -> ShardSet {
+        let guard = self.interest.guard();
+        let get = |interest| self.get(interest, &guard);
+        let mut shards = get(Interest::Exact(self.seed.key(self.seed.text(topic))));
+        let mut prefix = self.seed.root();
+        if !topic.starts_with('$') {
+            shards = shards.union(get(Interest::Prefix(self.seed.key(prefix))));
+        }
+        for level in topic.split('/') {
+            prefix = self.seed.extend(prefix, self.seed.text(level));
+            shards = shards.union(get(Interest::Prefix(self.seed.key(prefix))));
+        }
+        shards
+    }
+
+    /// Changes with every change of interest. What is derived from [`shards`](Self::shards) holds
+    /// while the version stands that was read before.
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Keys with interest.
+    pub fn len(&self) -> usize {
+        self.interest.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.interest.is_empty()
+    }
+
+    /// As [`shards`](Self::shards), from keys that the router has already.
+    pub(super) fn shards_for(&self, keys: &TopicKeys) -> ShardSet {
+        let guard = self.interest.guard();
+        let exact = self.get(Interest::Exact(keys.exact), &guard);
+        let prefixes = keys.prefixes.iter().skip(keys.prefix_min);
+        prefixes.fold(exact, |shards, &key| {
+            shards.union(self.get(Interest::Prefix(key), &guard))
+        })
+    }
+
+    pub(super) fn seed(&self) -> &Seed {
+        &self.seed
+    }
+
+    fn get(&self, interest: Interest, guard: &impl papaya::Guard) -> ShardSet {
+        self.interest
+            .get(&interest.number(), guard)
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+impl Interest {
+    fn number(self) -> u64 {
+        match self {
+            Self::Exact(key) => u64::from(key),
+            Self::Prefix(key) => 1 << 32 | u64::from(key),
+        }
+    }
+}
+
+/// The keys are keyed hashes already; this spreads them.
+#[derive(Clone, Copy)]
+struct KeyHash;
+
+struct KeyHasher(u64);
+
+impl BuildHasher for KeyHash {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher(0)
+    }
+}
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes
+            .iter()
+            .for_each(|&byte| self.0 = self.0 << 8 | u64::from(byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = mix((number >> 32) as u32, number as u32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_come_and_go() {
+        let directory = Directory::new(9);
+        let seed = Seed::new(9);
+        let exact = Interest::Exact(seed.key(seed.text("a/b")));
+        let before = directory.version();
+        directory.add(exact, 3);
+        directory.add(exact, 5);
+        assert!(directory.version() > before);
+        assert_eq!(directory.shards("a/b").iter().collect::<Vec<_>>(), [3, 5]);
+        assert!(directory.shards("a/c").is_empty());
+        directory.remove(exact, 3);
+        directory.remove(exact, 3);
+        assert_eq!(directory.shards("a/b").iter().collect::<Vec<_>>(), [5]);
+        directory.remove(exact, 5);
+        assert!(directory.is_empty());
+    }
+}

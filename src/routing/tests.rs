@@ -1,0 +1,200 @@
+//! The router against what the standard says.
+
+use std::num::NonZeroU32;
+
+use super::hash::Seed;
+use super::*;
+
+pub(super) fn subscription(qos: QoS) -> Subscription {
+    Subscription {
+        identifier: None,
+        qos,
+        no_local: false,
+        retain_as_published: false,
+    }
+}
+
+fn clients(route: &Route) -> Vec<u32> {
+    let mut clients: Vec<u32> = route.targets.iter().map(|target| target.client.0).collect();
+    clients.sort_unstable();
+    clients
+}
+
+#[test]
+fn routes_to_matching_filters() {
+    let mut router = Router::new(0, None, 1);
+    let filters = [
+        "a/b", "a/+", "a/#", "#", "+/b", "a/b/#", "a/b/c", "$SYS/#", "+/+/#", "/+",
+    ];
+    for (client, filter) in filters.iter().enumerate() {
+        router.subscribe(
+            ClientKey(client as u32),
+            filter,
+            subscription(QoS::AtMostOnce),
+        );
+    }
+    for topic in [
+        "a/b", "a", "/", "/a", "a/b/c", "$SYS/x", "x", "b/b", "a/b/c/d",
+    ] {
+        let expected: Vec<u32> = (0..)
+            .zip(filters)
+            .filter(|(_, f)| matches(f, topic))
+            .map(|(c, _)| c)
+            .collect();
+        for _ in 0..3 {
+            assert_eq!(clients(&router.route(topic)), expected, "{topic}");
+        }
+    }
+}
+
+#[test]
+fn overlapping_subscriptions_are_merged() {
+    let mut router = Router::new(0, None, 1);
+    let client = ClientKey(7);
+    let identified = |identifier, qos, retain_as_published| Subscription {
+        identifier: NonZeroU32::new(identifier),
+        qos,
+        no_local: false,
+        retain_as_published,
+    };
+    router.subscribe(client, "a/b", identified(1, QoS::AtMostOnce, false));
+    router.subscribe(client, "a/+", identified(2, QoS::ExactlyOnce, false));
+    router.subscribe(client, "a/#", identified(0, QoS::AtLeastOnce, true));
+    let route = router.route("a/b");
+    let [target] = route.targets[..] else {
+        panic!("one target")
+    };
+    assert_eq!(
+        (target.qos, target.retain_as_published),
+        (QoS::ExactlyOnce, true)
+    );
+    let mut identifiers = route.identifiers(&target).to_vec();
+    identifiers.sort_unstable();
+    assert_eq!(identifiers, [1, 2]);
+}
+
+#[test]
+fn no_local_leaves_out_the_publisher() {
+    let mut router = Router::new(0, None, 1);
+    let quiet = Subscription {
+        no_local: true,
+        ..subscription(QoS::ExactlyOnce)
+    };
+    router.subscribe(ClientKey(1), "a/#", quiet);
+    router.subscribe(ClientKey(2), "a/#", quiet);
+    router.subscribe(ClientKey(2), "a/b", subscription(QoS::AtMostOnce));
+    let route = router.route("a/b");
+    let qos = |publisher| {
+        route
+            .targets_for(publisher)
+            .map(|t| (t.client.0, t.qos))
+            .collect::<Vec<_>>()
+    };
+    let (two, zero) = (QoS::ExactlyOnce, QoS::AtMostOnce);
+    assert_eq!(qos(None), [(1, two), (2, two)]);
+    assert_eq!(qos(Some(ClientKey(1))), [(2, two)]);
+    assert_eq!(qos(Some(ClientKey(2))), [(1, two), (2, zero)]);
+}
+
+#[test]
+fn a_change_is_seen_by_the_next_route() {
+    let mut router = Router::new(0, None, 1);
+    for round in 0..3 {
+        assert!(router.route("a/b").is_empty());
+        let first = router.subscribe(ClientKey(1), "a/+", subscription(QoS::AtMostOnce));
+        assert!(first.is_new);
+        assert_eq!(clients(&router.route("a/b")), [1]);
+        assert!(
+            !router
+                .subscribe(ClientKey(1), "a/+", subscription(QoS::AtLeastOnce))
+                .is_new
+        );
+        assert_eq!(router.route("a/b").targets[0].qos, QoS::AtLeastOnce);
+        assert_eq!(router.filter(first.id), "a/+");
+        assert!(router.subscription(ClientKey(1), first.id).is_some());
+        if round == 1 {
+            assert!(router.remove(ClientKey(1), first.id));
+            assert!(!router.remove(ClientKey(1), first.id));
+        } else {
+            assert_eq!(router.unsubscribe(ClientKey(1), "a/+"), Some(first.id));
+            assert_eq!(router.unsubscribe(ClientKey(1), "a/+"), None);
+        }
+    }
+    assert_eq!(router.stats().filters, 0);
+}
+
+#[test]
+fn members_of_a_group_take_turns() {
+    let mut router = Router::new(0, None, 1);
+    let member = |client, connected| Member {
+        shard: (client % 2) as u16,
+        connected,
+        client: ClientKey(client),
+        generation: 0,
+        subscription: subscription(QoS::AtLeastOnce),
+    };
+    let group = router.join("g", "jobs/+", member(0, true));
+    for client in 1..100 {
+        assert_eq!(
+            router.join("g", "jobs/+", member(client, client % 10 == 0)),
+            group
+        );
+    }
+    assert_eq!(router.route("jobs/1").groups, [group]);
+    assert_eq!(router.group("g", "jobs/+"), Some(group));
+    assert_eq!(router.group_names(group), Some(("g", "jobs/+")));
+    let mut turns: Vec<u32> = (0..10)
+        .map(|_| router.next(group, |_| true).unwrap().client.0)
+        .collect();
+    turns.sort_unstable();
+    assert_eq!(turns, (0..100).step_by(10).collect::<Vec<_>>());
+    for client in (0..100).step_by(10) {
+        assert!(router.set_connected(group, 0, ClientKey(client), false));
+    }
+    assert!(router.set_connected(group, 1, ClientKey(33), true));
+    assert_eq!(router.next(group, |_| true).unwrap().client.0, 33);
+    assert_ne!(
+        router.next(group, |m| m.client.0 != 33).unwrap().client.0,
+        33
+    );
+    assert!(router.next(group, |_| false).is_none());
+    for client in 0..100 {
+        assert_eq!(router.members(group).len(), 100 - client as usize);
+        assert!(router.leave(group, (client % 2) as u16, ClientKey(client)));
+        assert!(!router.leave(group, (client % 2) as u16, ClientKey(client)));
+    }
+    assert!(router.route("jobs/1").is_empty());
+    assert_eq!((router.stats().filters, router.stats().groups), (0, 0));
+}
+
+#[test]
+fn colliding_keys_do_not_mislead() {
+    let filters = [
+        "a", "b", "a/b", "a/+", "b/+", "b/+/c", "+/b/c", "+/c", "a/#", "b/#", "#", "+",
+    ];
+    for mask in [0, 1] {
+        let seed = Seed::narrowed(3, mask);
+        let mut router = Router::with_seed(0, None, seed, CacheLimits::default());
+        for (client, filter) in filters.iter().enumerate() {
+            router.subscribe(
+                ClientKey(client as u32),
+                filter,
+                subscription(QoS::AtMostOnce),
+            );
+        }
+        for gone in 0..=filters.len() {
+            for topic in ["a", "b", "c", "a/b", "b/c", "b/a/c", "a/b/c", "c/c/c"] {
+                let known = (0..).zip(filters).skip(gone);
+                let expected: Vec<u32> = known
+                    .filter(|(_, f)| matches(f, topic))
+                    .map(|(c, _)| c)
+                    .collect();
+                assert_eq!(clients(&router.route(topic)), expected, "{topic}");
+            }
+            if let Some(filter) = filters.get(gone) {
+                assert!(router.unsubscribe(ClientKey(gone as u32), filter).is_some());
+            }
+        }
+        assert_eq!(router.stats().filters, 0);
+    }
+}

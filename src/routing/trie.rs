@@ -1,0 +1,438 @@
+//! Filters with wildcards.
+//!
+//! A filter hangs from the key of its literal prefix, the levels before its first wildcard, so a
+//! topic with four levels asks five prefixes, however many filters there are. From there on one
+//! edge a level, but only as far as filters share it: a filter alone below an edge is a *leaf*
+//! there, without nodes of its own. All edges lie in one table.
+//!
+//! Edges are keyed by hash, so what a walk finds is a candidate: the caller compares the filter's
+//! text with the topic. Two filters whose every key is equal share a place; `next` chains them.
+
+use hashbrown::{HashMap, HashTable};
+
+use super::hash::{Seed, mix};
+use super::levels::{TopicKeys, prefix_key, wildcard_part};
+use crate::base::Paged;
+
+/// The parent of edges whose key is that of a prefix.
+const ROOT: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
+const LEAF: u32 = 1 << 31;
+
+#[derive(Default)]
+pub struct Trie {
+    edges: HashTable<Edge>,
+    nodes: Paged<Node>,
+    /// The next filter in the same place.
+    next: HashMap<u32, u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Edge {
+    parent: u32,
+    key: u32,
+    target: Target,
+}
+
+struct Node {
+    plus: Target,
+    /// Filters that end in `#` here.
+    multi: u32,
+    /// Filters that end here.
+    end: u32,
+    /// Edges that leave here.
+    edges: u32,
+}
+
+/// A node's number, or a filter's with `LEAF` set, or `NONE`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Target(u32);
+
+enum Found {
+    None,
+    Leaf(u32),
+    Node(u32),
+}
+
+/// Where a target or a list of filters is held.
+#[derive(Clone, Copy)]
+enum Place {
+    Edge { parent: u32, key: u32 },
+    Plus { node: u32 },
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Plus,
+    Multi,
+    End,
+    Literal(u32),
+}
+
+/// What a change did to the set of literal prefixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// No prefix came or went.
+    Within,
+    /// The first filter with this prefix key came, or the last one went.
+    Prefix(u32),
+}
+
+impl Target {
+    const NOTHING: Self = Self(NONE);
+
+    fn leaf(filter: u32) -> Self {
+        Self(filter | LEAF)
+    }
+
+    #[inline]
+    fn found(self) -> Found {
+        match self.0 {
+            NONE => Found::None,
+            leaf if leaf & LEAF != 0 => Found::Leaf(leaf & !LEAF),
+            node => Found::Node(node),
+        }
+    }
+}
+
+impl Trie {
+    /// Adds a filter that is not there. `text` gives the text of any filter in the trie.
+    pub fn insert<'a>(&mut self, seed: &Seed, id: u32, text: impl Fn(u32) -> &'a str) -> Change {
+        let (mut place, mut depth) = (top(seed, text(id)), 0);
+        let mut change = Change::Within;
+        loop {
+            match self.target(place).found() {
+                Found::None => {
+                    if let Place::Edge { parent: ROOT, key } = place {
+                        change = Change::Prefix(key);
+                    }
+                    self.set_target(place, Target::leaf(id));
+                    return change;
+                }
+                Found::Leaf(other) => self.split(place, other, step(seed, text(other), depth)),
+                Found::Node(node) => {
+                    match step(seed, text(id), depth) {
+                        Step::End => return self.chain_at_end(node, id),
+                        Step::Multi => return self.chain_at_multi(node, id),
+                        Step::Plus => place = Place::Plus { node },
+                        Step::Literal(key) => place = Place::Edge { parent: node, key },
+                    }
+                    depth += 1;
+                }
+            }
+        }
+    }
+
+    /// Takes out a filter that is there, and every node that is left empty.
+    pub fn remove(&mut self, seed: &Seed, id: u32, filter: &str) -> Change {
+        let mut places = vec![top(seed, filter)];
+        loop {
+            let place = places[places.len() - 1];
+            let node = match self.target(place).found() {
+                Found::None => return Change::Within,
+                Found::Leaf(_) => return self.prune(&places),
+                Found::Node(node) => node,
+            };
+            match step(seed, filter, places.len() - 1) {
+                Step::End => {
+                    let left = self.unchain(self.node(node).end, id);
+                    self.node_mut(node).end = left;
+                    return self.prune_if_empty(node, &places);
+                }
+                Step::Multi => {
+                    let left = self.unchain(self.node(node).multi, id);
+                    self.node_mut(node).multi = left;
+                    return self.prune_if_empty(node, &places);
+                }
+                Step::Plus => places.push(Place::Plus { node }),
+                Step::Literal(key) => places.push(Place::Edge { parent: node, key }),
+            }
+        }
+    }
+
+    /// The filter with this text.
+    pub fn find<'a>(
+        &self,
+        seed: &Seed,
+        filter: &str,
+        text: impl Fn(u32) -> &'a str,
+    ) -> Option<u32> {
+        let (mut place, mut depth) = (top(seed, filter), 0);
+        let mut candidate = loop {
+            let node = match self.target(place).found() {
+                Found::None => return None,
+                Found::Leaf(id) => break id,
+                Found::Node(node) => node,
+            };
+            match step(seed, filter, depth) {
+                Step::End => break self.node(node).end,
+                Step::Multi => break self.node(node).multi,
+                Step::Plus => place = Place::Plus { node },
+                Step::Literal(key) => place = Place::Edge { parent: node, key },
+            }
+            depth += 1;
+        };
+        while candidate != NONE && text(candidate) != filter {
+            candidate = self.next_of(candidate);
+        }
+        (candidate != NONE).then_some(candidate)
+    }
+
+    /// Gives every filter that may match the topic, each once; the caller compares the text.
+    pub fn candidates(&self, keys: &TopicKeys, mut give: impl FnMut(u32)) {
+        if self.edges.is_empty() {
+            return;
+        }
+        let mut open: Vec<(Target, usize)> = Vec::new();
+        for (level, &key) in keys.prefixes.iter().enumerate().skip(keys.prefix_min) {
+            let target = self.target(Place::Edge { parent: ROOT, key });
+            if target != Target::NOTHING {
+                open.push((target, level));
+            }
+            while let Some((target, level)) = open.pop() {
+                match target.found() {
+                    Found::None => {}
+                    Found::Leaf(id) => give(id),
+                    Found::Node(node) => self.visit(node, level, keys, &mut open, &mut give),
+                }
+            }
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.edges.allocation_size()
+            + self.nodes.len() * size_of::<Option<Node>>()
+            + self.next.allocation_size()
+    }
+
+    fn visit(
+        &self,
+        number: u32,
+        level: usize,
+        keys: &TopicKeys,
+        open: &mut Vec<(Target, usize)>,
+        give: &mut impl FnMut(u32),
+    ) {
+        let node = self.node(number);
+        self.give_chain(node.multi, give);
+        let Some(&key) = keys.levels.get(level) else {
+            return self.give_chain(node.end, give);
+        };
+        if node.plus != Target::NOTHING {
+            open.push((node.plus, level + 1));
+        }
+        if node.edges > 0 {
+            let target = self.target(Place::Edge {
+                parent: number,
+                key,
+            });
+            if target != Target::NOTHING {
+                open.push((target, level + 1));
+            }
+        }
+    }
+
+    fn give_chain(&self, mut id: u32, give: &mut impl FnMut(u32)) {
+        while id != NONE {
+            give(id);
+            id = self.next_of(id);
+        }
+    }
+
+    /// Puts a node where the leaf `other` is, and the leaf one step below it.
+    fn split(&mut self, place: Place, other: u32, step: Step) {
+        let node = Node {
+            plus: Target::NOTHING,
+            multi: NONE,
+            end: NONE,
+            edges: 0,
+        };
+        let number = self.nodes.insert(node);
+        self.set_target(place, Target(number));
+        let node = self.node_mut(number);
+        match step {
+            Step::End => node.end = other,
+            Step::Multi => node.multi = other,
+            Step::Plus => node.plus = Target::leaf(other),
+            Step::Literal(key) => {
+                self.set_target(
+                    Place::Edge {
+                        parent: number,
+                        key,
+                    },
+                    Target::leaf(other),
+                );
+            }
+        }
+    }
+
+    fn chain_at_end(&mut self, node: u32, id: u32) -> Change {
+        let first = std::mem::replace(&mut self.node_mut(node).end, id);
+        self.chain(id, first)
+    }
+
+    fn chain_at_multi(&mut self, node: u32, id: u32) -> Change {
+        let first = std::mem::replace(&mut self.node_mut(node).multi, id);
+        self.chain(id, first)
+    }
+
+    fn chain(&mut self, id: u32, first: u32) -> Change {
+        if first != NONE {
+            self.next.insert(id, first);
+        }
+        Change::Within
+    }
+
+    /// Takes `id` out of the chain that begins at `first`; gives the new first.
+    fn unchain(&mut self, first: u32, id: u32) -> u32 {
+        let after = self.next.remove(&id).unwrap_or(NONE);
+        if first == id {
+            return after;
+        }
+        let mut before = first;
+        while before != NONE && self.next_of(before) != id {
+            before = self.next_of(before);
+        }
+        if after == NONE {
+            self.next.remove(&before);
+        } else {
+            self.next.insert(before, after);
+        }
+        first
+    }
+
+    #[inline]
+    fn next_of(&self, id: u32) -> u32 {
+        if self.next.is_empty() {
+            return NONE;
+        }
+        self.next.get(&id).copied().unwrap_or(NONE)
+    }
+
+    fn prune_if_empty(&mut self, node: u32, places: &[Place]) -> Change {
+        if !self.node(node).is_empty() {
+            return Change::Within;
+        }
+        self.nodes.remove(node);
+        self.prune(places)
+    }
+
+    /// Clears the last place, and with it every node above that has nothing left.
+    fn prune(&mut self, places: &[Place]) -> Change {
+        for &place in places.iter().rev() {
+            self.set_target(place, Target::NOTHING);
+            let above = match place {
+                Place::Edge { parent: ROOT, key } => return Change::Prefix(key),
+                Place::Edge { parent, .. } => parent,
+                Place::Plus { node } => node,
+            };
+            if !self.node(above).is_empty() {
+                break;
+            }
+            self.nodes.remove(above);
+        }
+        Change::Within
+    }
+
+    #[inline]
+    fn target(&self, place: Place) -> Target {
+        match place {
+            Place::Plus { node } => self.node(node).plus,
+            Place::Edge { parent, key } => {
+                let same = |edge: &Edge| edge.parent == parent && edge.key == key;
+                match self.edges.find(mix(parent, key), same) {
+                    Some(edge) => edge.target,
+                    None => Target::NOTHING,
+                }
+            }
+        }
+    }
+
+    fn set_target(&mut self, place: Place, target: Target) {
+        let (parent, key) = match place {
+            Place::Plus { node } => {
+                self.node_mut(node).plus = target;
+                return;
+            }
+            Place::Edge { parent, key } => (parent, key),
+        };
+        let same = |edge: &Edge| edge.parent == parent && edge.key == key;
+        match self.edges.find_entry(mix(parent, key), same) {
+            Ok(mut entry) if target != Target::NOTHING => entry.get_mut().target = target,
+            Ok(entry) => {
+                entry.remove();
+                self.count_edges(parent, -1);
+                self.shrink();
+            }
+            Err(_) => {
+                let edge = Edge {
+                    parent,
+                    key,
+                    target,
+                };
+                self.edges.insert_unique(mix(parent, key), edge, Edge::hash);
+                self.count_edges(parent, 1);
+            }
+        }
+    }
+
+    #[inline]
+    fn node(&self, number: u32) -> &Node {
+        self.nodes
+            .get(number)
+            .expect("what points to a node goes before it") // kept by prune
+    }
+
+    fn node_mut(&mut self, number: u32) -> &mut Node {
+        self.nodes
+            .get_mut(number)
+            .expect("what points to a node goes before it") // as above
+    }
+
+    fn count_edges(&mut self, parent: u32, change: i32) {
+        if parent != ROOT {
+            let edges = &mut self.node_mut(parent).edges;
+            *edges = edges.wrapping_add_signed(change);
+        }
+    }
+
+    fn shrink(&mut self) {
+        if self.edges.len() * 4 < self.edges.capacity() {
+            self.edges.shrink_to(self.edges.len() * 2, Edge::hash);
+        }
+        if self.next.is_empty() && self.next.capacity() > 0 {
+            self.next = HashMap::default();
+        }
+    }
+}
+
+impl Node {
+    fn is_empty(&self) -> bool {
+        self.plus == Target::NOTHING && self.multi == NONE && self.end == NONE && self.edges == 0
+    }
+}
+
+impl Edge {
+    fn hash(&self) -> u64 {
+        mix(self.parent, self.key)
+    }
+}
+
+fn top(seed: &Seed, filter: &str) -> Place {
+    let wildcards = wildcard_part(filter).unwrap_or_default();
+    Place::Edge {
+        parent: ROOT,
+        key: prefix_key(seed, filter, wildcards),
+    }
+}
+
+/// The step below the node that a filter reaches after `depth` steps from its prefix.
+fn step(seed: &Seed, filter: &str, depth: usize) -> Step {
+    let wildcards = wildcard_part(filter).unwrap_or_default();
+    match wildcards.split('/').nth(depth) {
+        None => Step::End,
+        Some("+") => Step::Plus,
+        Some("#") => Step::Multi,
+        Some(level) => Step::Literal(seed.key(seed.text(level))),
+    }
+}
