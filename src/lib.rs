@@ -5,4 +5,6 @@
 //! Up to and including `shard` everything is sans-io: no socket, clock, thread or randomness.
 
 pub mod base;
+pub mod config;
+pub mod limits;
 pub mod routing;

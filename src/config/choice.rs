@@ -1,0 +1,61 @@
+//! Settings that are one word out of a few.
+
+/// Declares an enum together with the words that the configuration uses for it.
+macro_rules! choice {
+    (
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// The words in the order of the variants.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+choice! {
+    /// How much is logged: a level includes those before it.
+    LogLevel {
+        Off = "off",
+        Error = "error",
+        Warn = "warn",
+        #[default]
+        Info = "info",
+        Debug = "debug",
+        Trace = "trace",
+    }
+}
+
+choice! {
+    /// Which message makes room when a client's queue is full.
+    QueueDrop {
+        /// The one that has waited longest goes; the new one is queued.
+        #[default]
+        Oldest = "oldest",
+        /// The new one goes; what waits stays.
+        Newest = "newest",
+    }
+}
+
+choice! {
+    /// Who gets in without a user name.
+    AllowAnonymous {
+        /// Clients whose address is a loopback address, or that come over a unix socket.
+        #[default]
+        Loopback = "loopback",
+        Everybody = "true",
+        Nobody = "false",
+    }
+}

@@ -1,0 +1,96 @@
+//! What differs between two settings, and when it acts.
+
+use super::keys::{KEYS, LISTENER_KEYS, Reload};
+use super::settings::{Listener, Settings};
+
+/// One key with its old and new value as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// `section.name`, or `listener`.
+    pub path: String,
+    pub reload: Reload,
+    pub old: String,
+    pub new: String,
+}
+
+/// Every key that differs, in the order of the table. Listeners count as one.
+pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
+    let mut changes: Vec<Change> = KEYS
+        .iter()
+        .map(|key| Change {
+            path: key.path(),
+            reload: key.reload,
+            old: key.text(old),
+            new: key.text(new),
+        })
+        .filter(|change| change.old != change.new)
+        .collect();
+    if old.listeners != new.listeners {
+        changes.push(Change {
+            path: "listener".into(),
+            reload: Reload::Restart,
+            old: describe(&old.listeners),
+            new: describe(&new.listeners),
+        });
+    }
+    changes
+}
+
+/// The new settings, but the running value for each key that only a restart changes: what a
+/// running node may be told to obey.
+pub fn keep_restart_keys(running: &Settings, new: &Settings) -> Settings {
+    let mut kept = new.clone();
+    kept.listeners.clone_from(&running.listeners);
+    for key in KEYS.iter().filter(|key| key.reload == Reload::Restart) {
+        (key.store)(&mut kept, (key.load)(running));
+    }
+    kept
+}
+
+fn describe(listeners: &[Listener]) -> String {
+    let one = |listener: &Listener| {
+        let set = LISTENER_KEYS
+            .iter()
+            .skip(1)
+            .filter(|key| key.text(listener) != key.default_text());
+        let mut text = listener.url.to_string();
+        set.for_each(|key| text += &format!(" {}={}", key.name, key.text(listener)));
+        text
+    };
+    listeners.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_name_keys_and_classes() {
+        let old = Settings::default();
+        let mut new = old.clone();
+        new.mqtt.packet_bytes_max = 2 << 20;
+        new.node.shards = 3;
+        new.listeners
+            .push(Listener::at("tcp://127.0.0.1:2000".parse().unwrap()));
+        let found = changes(&old, &new);
+        let brief: Vec<_> = found.iter().map(|c| (c.path.as_str(), c.reload)).collect();
+        assert_eq!(
+            brief,
+            [
+                ("node.shards", Reload::Restart),
+                ("mqtt.packet_bytes_max", Reload::NewConnections),
+                ("listener", Reload::Restart),
+            ]
+        );
+        assert_eq!(
+            (found[1].old.as_str(), found[1].new.as_str()),
+            ("1MiB", "2MiB")
+        );
+
+        let kept = keep_restart_keys(&old, &new);
+        assert_eq!(kept.node.shards, 0);
+        assert_eq!(kept.listeners, old.listeners);
+        assert_eq!(kept.mqtt.packet_bytes_max, 2 << 20);
+        assert_eq!(changes(&old, &old), []);
+    }
+}

@@ -1,0 +1,138 @@
+//! The settings as plain structs, one a section, every value checked. What each field means is
+//! said once, in the table of keys and in `docs/configuration.md` made from it.
+
+use std::path::PathBuf;
+
+use super::choice::{AllowAnonymous, LogLevel, QueueDrop};
+use super::keys::{KEYS, LISTENER_KEYS};
+use super::listen::ListenUrl;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    pub node: Node,
+    /// At least one.
+    pub listeners: Vec<Listener>,
+    pub mqtt: Mqtt,
+    pub limits: Limits,
+    pub auth: Auth,
+    pub sys: Sys,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Node {
+    pub name: String,
+    /// Absolute once loaded; empty in `Settings::default()`.
+    pub data_dir: PathBuf,
+    /// 0: as many as the process may use CPUs; see [`super::cpus::place`].
+    pub shards: u16,
+    /// Empty: those that the process may use.
+    pub cpus: Vec<u16>,
+    pub log_level: LogLevel,
+    pub stop_deadline_s: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Listener {
+    pub url: ListenUrl,
+    /// 0: only `limits.connections_max` holds.
+    pub connections_max: u32,
+    pub mountpoint: String,
+    pub proxy_protocol: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Mqtt {
+    pub packet_bytes_max: usize,
+    pub client_id_bytes_max: u16,
+    pub topic_levels_max: u16,
+    pub topic_bytes_max: u16,
+    pub connect_timeout_s: u32,
+    /// 0: the client's choice stands.
+    pub keep_alive_max_s: u16,
+    pub keep_alive_percent: u16,
+    /// `u32::MAX`: never.
+    pub session_expiry_max_s: u32,
+    /// `u32::MAX`: never.
+    pub mqtt3_session_expiry_s: u32,
+    pub receive_maximum: u16,
+    pub inflight_max: u16,
+    pub topic_alias_maximum: u16,
+    pub topic_alias_outgoing_maximum: u16,
+    pub qos_max: u8,
+    pub retain_available: bool,
+    pub wildcard_subscriptions: bool,
+    pub shared_subscriptions: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Limits {
+    pub connections_max: u32,
+    /// Connections a second; 0: no limit.
+    pub connect_rate_max: u32,
+    pub sessions_max: u32,
+    /// 0: no limit.
+    pub subscriptions_per_client_max: u32,
+    pub queue_length_max: u32,
+    pub queue_bytes_max: usize,
+    pub queue_drop: QueueDrop,
+    pub queue_qos0: bool,
+    pub outbox_bytes_max: usize,
+    /// 0: a quarter of the memory available; see [`super::Host::memory_budget_bytes`].
+    pub memory_budget_bytes: u64,
+    /// 0: none are kept.
+    pub retained_messages_max: u32,
+    pub retained_bytes_max: u64,
+    pub retained_payload_bytes_max: usize,
+    pub mailbox_slots: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Auth {
+    pub allow_anonymous: AllowAnonymous,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sys {
+    /// 0: `$SYS` statistics are not published.
+    pub interval_s: u32,
+    pub presence: bool,
+}
+
+impl Default for Settings {
+    /// Every key at the default that the table gives it, with one listener.
+    fn default() -> Self {
+        let mut settings = Self {
+            node: Node::default(),
+            listeners: vec![Listener::preset()],
+            mqtt: Mqtt::default(),
+            limits: Limits::default(),
+            auth: Auth::default(),
+            sys: Sys::default(),
+        };
+        for key in KEYS {
+            let set = key.set(&mut settings, &key.default_text());
+            debug_assert_eq!(set, Ok(()), "{}", key.path());
+        }
+        settings
+    }
+}
+
+impl Listener {
+    /// A listener as `[[listener]]` with nothing below it would be.
+    pub fn preset() -> Self {
+        let mut listener = Self::default();
+        for key in LISTENER_KEYS {
+            let set = key.set(&mut listener, &key.default_text());
+            debug_assert_eq!(set, Ok(()), "{}", key.path());
+        }
+        listener
+    }
+
+    /// One at `url`, else as [`Self::preset`].
+    pub fn at(url: ListenUrl) -> Self {
+        Self {
+            url,
+            ..Self::preset()
+        }
+    }
+}

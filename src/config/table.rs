@@ -1,0 +1,211 @@
+//! The keys, in the order of `etc/ringmq.toml`. A declared table: to add a key, add a line here
+//! and its field in `settings.rs`; everything else follows, and `UPDATE_DOCUMENTS=1` with
+//! the test `documents` writes `etc/ringmq.toml` and `docs/configuration.md` anew.
+
+use super::keys::{ALLOW_ANONYMOUS, Key, Kind, LOG_LEVELS, Preset, QUEUE_DROPS, Range, Reload};
+use super::keys::{load, store};
+use super::settings::{Listener, Settings};
+use crate::limits::*;
+
+/// One line: where it is, what it takes, default, when a change acts, unit, words.
+macro_rules! keys {
+    (
+        $target:ty,
+        $( $section:ident . $name:ident : $kind:expr, $preset:ident($default:expr), $reload:ident,
+           $unit:literal, $doc:literal; )+
+    ) => {
+        &[ $( Key {
+            section: stringify!($section),
+            name: stringify!($name),
+            kind: $kind,
+            default: Preset::$preset($default),
+            reload: Reload::$reload,
+            unit: $unit,
+            doc: $doc,
+            store: |target: &mut $target, value| store(keys!(@field target $section $name), value),
+            load: |source: &$target| load(keys!(@shared source $section $name)),
+        }, )+ ]
+    };
+    (@field $target:ident listener $name:ident) => { &mut $target.$name };
+    (@field $target:ident $section:ident $name:ident) => { &mut $target.$section.$name };
+    (@shared $target:ident listener $name:ident) => { &$target.$name };
+    (@shared $target:ident $section:ident $name:ident) => { &$target.$section.$name };
+}
+
+/// Each section with what it is about, in order. `listener` is a list: `[[listener]]`.
+pub static SECTIONS: &[(&str, &str)] = &[
+    (
+        "node",
+        "This process: its name, its folder, the CPUs it uses.",
+    ),
+    (
+        "listener",
+        "Where clients connect. Write `[[listener]]` once for each; none written: one as below.",
+    ),
+    (
+        "mqtt",
+        "The protocol: what clients may ask for, and what they get.",
+    ),
+    (
+        "limits",
+        "How much of everything. Each refusal is counted by reason in `ringmq status`.",
+    ),
+    ("auth", "Who gets in."),
+    (
+        "sys",
+        "What the broker publishes about itself, below `$SYS/brokers/{node}/`.",
+    ),
+];
+
+/// Every key but those of listeners.
+pub static KEYS: &[Key<Settings>] = keys! { Settings,
+    node.name: Kind::NodeName, Text("ringmq@127.0.0.1"), Restart, "",
+        "Name of this node, `name@host`; it stands in `$SYS` topics and in `ringmq status`.";
+    node.data_dir: Kind::Path, Text(""), Restart, "",
+        "Folder for the control socket, the log of a daemon, and what must survive a restart. \
+         Empty: `STATE_DIRECTORY` where a service manager gives one, `/var/lib/ringmq` for root, \
+         else `XDG_STATE_HOME`/ringmq or `~/.local/state/ringmq`. One broker runs in one folder.";
+    node.shards: Kind::Number(Range::or_zero(SHARDS_MAX as u64, "one for each CPU")), Number(0),
+        Restart, "shards",
+        "Threads that serve clients, each on a core of its own. The number of CPUs is what \
+         affinity and the CPU quota of a control group leave to this process.";
+    node.cpus: Kind::Cpus, Text(""), Restart, "",
+        "CPUs to pin the shards to. Empty: all that this process may use; shards are then pinned \
+         only when there is one for each.";
+    node.log_level: LOG_LEVELS, Text("info"), Live, "",
+        "How much is logged.";
+    node.stop_deadline_s: Kind::Duration(Range::of(1, 3600)), Number(STOP_DEADLINE_S_DEFAULT),
+        Live, "s",
+        "How long a stop may take to tell clients, publish wills and write out what waits. What \
+         is not done by then is left.";
+
+    mqtt.packet_bytes_max: Kind::Size(Range::of(PACKET_BYTES_FLOOR, PACKET_BYTES_CEILING)),
+        Number(PACKET_BYTES_DEFAULT), NewConnections, "bytes",
+        "Largest packet taken from a client. Told to v5 clients as Maximum Packet Size; a larger \
+         one ends the connection (0x95).";
+    mqtt.client_id_bytes_max: Kind::Number(Range::of(23, CLIENT_ID_BYTES_MAX as u64)),
+        Number(CLIENT_ID_BYTES_DEFAULT), NewConnections, "bytes",
+        "Longest client id; a longer one is refused (0x85; return code 2 before v5).";
+    mqtt.topic_levels_max: Kind::Number(Range::of(1, TOPIC_LEVELS_MAX as u64)),
+        Number(TOPIC_LEVELS_DEFAULT), NewConnections, "levels",
+        "Most levels of a topic name or filter.";
+    mqtt.topic_bytes_max: Kind::Number(Range::of(16, TOPIC_BYTES_MAX as u64)),
+        Number(TOPIC_BYTES_DEFAULT), NewConnections, "bytes",
+        "Longest topic name or filter.";
+    mqtt.connect_timeout_s: Kind::Duration(Range::of(1, 600)),
+        Number(CONNECT_TIMEOUT_S_DEFAULT), NewConnections, "s",
+        "A connection whose CONNECT is not complete by then is cut.";
+    mqtt.keep_alive_max_s: Kind::Duration(Range::or_zero(65_535, "the client's choice stands")),
+        Number(0), NewConnections, "s",
+        "Longest keep alive. A client that asks for more, or for none, is held to this; v5 \
+         clients are told by Server Keep Alive.";
+    mqtt.keep_alive_percent: Kind::Number(Range::of(110, 1000)),
+        Number(KEEP_ALIVE_PERCENT_DEFAULT), NewConnections, "percent",
+        "Silence allowed, in percent of the keep alive. The standard says 150; anything else \
+         leaves the standard.";
+    mqtt.session_expiry_max_s: Kind::Duration(Range::until("never")),
+        Number(SESSION_EXPIRY_S_DEFAULT), NewConnections, "s",
+        "Longest a session of a v5 client outlives its connection. A client that asks for more \
+         is told what it gets.";
+    mqtt.mqtt3_session_expiry_s: Kind::Duration(Range::until("never")),
+        Number(MQTT3_SESSION_EXPIRY_S_DEFAULT), NewConnections, "s",
+        "How long a session of a 3.1 or 3.1.1 client with clean session 0 outlives its \
+         connection; these versions have no way to ask. Two hours is what emqttd had.";
+    mqtt.receive_maximum: Kind::Number(Range::of(1, INFLIGHT_CEILING)),
+        Number(RECEIVE_MAXIMUM_DEFAULT), NewConnections, "messages",
+        "QoS 1 and 2 messages that a client may have unacknowledged towards the broker. A v5 \
+         client that has more is cut (0x93).";
+    mqtt.inflight_max: Kind::Number(Range::of(1, INFLIGHT_CEILING)),
+        Number(INFLIGHT_DEFAULT), NewConnections, "messages",
+        "QoS 1 and 2 messages that the broker may have unacknowledged towards a client, who may \
+         ask for fewer by its Receive Maximum.";
+    mqtt.topic_alias_maximum: Kind::Number(Range::of(0, 65_535)),
+        Number(TOPIC_ALIAS_DEFAULT), NewConnections, "aliases",
+        "Topic aliases that a v5 client may set on its connection. 0: none.";
+    mqtt.topic_alias_outgoing_maximum: Kind::Number(Range::of(0, 65_535)),
+        Number(TOPIC_ALIAS_DEFAULT), NewConnections, "aliases",
+        "Topic aliases that the broker sets towards a v5 client that allows them. 0: none.";
+    mqtt.qos_max: Kind::Number(Range::of(0, 2)), Number(2), NewConnections, "",
+        "Highest QoS of messages and subscriptions.";
+    mqtt.retain_available: Kind::Bool, Bool(true), NewConnections, "",
+        "Whether messages may be retained.";
+    mqtt.wildcard_subscriptions: Kind::Bool, Bool(true), NewConnections, "",
+        "Whether filters may have wildcards.";
+    mqtt.shared_subscriptions: Kind::Bool, Bool(true), NewConnections, "",
+        "Whether `$share/group/filter` (and emqttd's `$queue/filter`) is served.";
+
+    limits.connections_max: Kind::Number(Range::of(1, 100_000_000)),
+        Number(CONNECTIONS_DEFAULT), Live, "connections",
+        "Most connections at a time. The open files allowed may hold it lower, which is said at \
+         start.";
+    limits.connect_rate_max: Kind::Number(Range::or_zero(10_000_000, "no limit")),
+        Number(CONNECT_RATE_DEFAULT), Live, "connections a second",
+        "Connections accepted a second. What comes faster waits in the kernel's accept queue.";
+    limits.sessions_max: Kind::Number(Range::of(1, 500_000_000)),
+        Number(SESSIONS_DEFAULT), Live, "sessions",
+        "Most sessions, connected or not. A client that would need one more is refused (0x97; \
+         return code 3 before v5).";
+    limits.subscriptions_per_client_max: Kind::Number(Range::or_zero(10_000_000, "no limit")),
+        Number(SUBSCRIPTIONS_DEFAULT), Live, "subscriptions",
+        "Most subscriptions of one client; one more is refused (0x97; 0x80 before v5).";
+    limits.queue_length_max: Kind::Number(Range::of(1, 10_000_000)),
+        Number(QUEUE_LENGTH_DEFAULT), Live, "messages",
+        "Messages that wait for one client, connected or not.";
+    limits.queue_bytes_max: Kind::Size(Range::of(PACKET_BYTES_FLOOR, 1 << 40)),
+        Number(QUEUE_BYTES_DEFAULT), Live, "bytes",
+        "Bytes that wait for one client, connected or not.";
+    limits.queue_drop: QUEUE_DROPS, Text("oldest"), Live, "",
+        "Which message goes when a queue is full: the oldest in it, or the newest, that is the \
+         one that comes.";
+    limits.queue_qos0: Kind::Bool, Bool(true), Live, "",
+        "Whether QoS 0 messages are queued for clients that are away (as emqttd's \
+         `mqueue.store_qos0`).";
+    limits.outbox_bytes_max: Kind::Size(Range::of(PACKET_BYTES_FLOOR, 1 << 40)),
+        Number(OUTBOX_BYTES_DEFAULT), Live, "bytes",
+        "Bytes written for one connection that its socket has not taken yet. Above it messages \
+         wait in the queue.";
+    limits.memory_budget_bytes: Kind::Size(Range {
+            min: 1 << 20, max: 1 << 50, zero: Some("a quarter of the memory available"), top: None,
+        }), Number(0), Live, "bytes",
+        "Memory for the queues of all clients together. Available is what the machine, or the \
+         control group of this process, has left at start.";
+    limits.retained_messages_max: Kind::Number(Range::or_zero(1_000_000_000, "none are kept")),
+        Number(RETAINED_MESSAGES_DEFAULT), Live, "messages",
+        "Most retained messages. One more is delivered but not kept.";
+    limits.retained_bytes_max: Kind::Size(Range::of(0, 1 << 50)),
+        Number(RETAINED_BYTES_DEFAULT), Live, "bytes",
+        "Bytes of all retained messages. What would pass it is delivered but not kept.";
+    limits.retained_payload_bytes_max: Kind::Size(Range::of(0, PACKET_BYTES_CEILING)),
+        Number(RETAINED_PAYLOAD_BYTES_DEFAULT), Live, "bytes",
+        "Largest payload that is retained. A larger one is delivered but not kept.";
+    limits.mailbox_slots: Kind::Number(Range::of(16, MAILBOX_SLOTS_MAX)),
+        Number(MAILBOX_SLOTS_DEFAULT), Restart, "slots",
+        "Slots of the mailbox between two shards. A full one holds back the publishers that \
+         fill it.";
+
+    auth.allow_anonymous: ALLOW_ANONYMOUS, Text("loopback"), NewConnections, "",
+        "Whether clients without user name get in: all (true), none (false), or those that \
+         connect from this machine (loopback).";
+
+    sys.interval_s: Kind::Duration(Range::or_zero(86_400, "never")),
+        Number(SYS_INTERVAL_S_DEFAULT), Live, "s",
+        "How often statistics are published.";
+    sys.presence: Kind::Bool, Bool(true), Live, "",
+        "Whether `clients/{id}/connected` and `clients/{id}/disconnected` are published.";
+};
+
+/// The keys of one `[[listener]]`.
+pub static LISTENER_KEYS: &[Key<Listener>] = keys! { Listener,
+    listener.url: Kind::Url, Text("tcp://0.0.0.0:1883"), Restart, "",
+        "Address and port. Port 0 picks a free one and prints it. The schemes tls, ws, wss and \
+         unix are understood but not in this build yet.";
+    listener.connections_max: Kind::Number(
+            Range::or_zero(100_000_000, "only limits.connections_max holds")),
+        Number(0), Restart, "connections",
+        "Most connections on this listener at a time.";
+    listener.mountpoint: Kind::Mountpoint, Text(""), Restart, "",
+        "Prefix for the topics of this listener's clients. Not in this build yet.";
+    listener.proxy_protocol: Kind::Bool, Bool(false), Restart, "",
+        "Whether a load balancer in front says by the PROXY protocol who connects. Not in this \
+         build yet.";
+};

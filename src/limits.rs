@@ -1,0 +1,109 @@
+//! Every limit of the broker in one file: ceilings that no configuration may pass, the defaults
+//! of the configured ones, and the relations between them, which the compiler checks.
+//!
+//! A ceiling is a fact of the protocol or of a data structure. A default is what
+//! `etc/ringmq.toml` shows; the settings that hold the chosen value are in [`crate::config`].
+
+// Ceilings: process.
+
+/// Most shards a process runs: a shard set is one 128-bit word.
+pub const SHARDS_MAX: usize = 128;
+/// Highest CPU number that a list of CPUs may name, plus one (the kernel's usual `NR_CPUS`).
+pub const CPUS_MAX: usize = 1024;
+/// Most listeners a process opens.
+pub const LISTENERS_MAX: usize = 64;
+/// Open files kept back from connections: listeners, rings, logs, the control socket, databases.
+pub const FILES_RESERVED: u64 = 256;
+/// Locked memory without which a ring is refused (glommio asks for it at each executor's start).
+pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+/// Accept queue that a listener asks for; `net.core.somaxconn` below it cuts it down.
+pub const ACCEPT_BACKLOG: u64 = 1024;
+
+// Ceilings: protocol.
+
+/// Largest Remaining Length that four bytes can say (section 2.1.4).
+pub const PACKET_BYTES_CEILING: u64 = 268_435_455;
+/// Smallest packet limit that still lets a client in with a will and a password.
+pub const PACKET_BYTES_FLOOR: u64 = 1024;
+/// Longest UTF-8 string, so longest topic name, filter or client id, in bytes (section 1.5.4).
+pub const TOPIC_BYTES_MAX: usize = 65_535;
+/// Longest client id, in bytes (section 1.5.4).
+pub const CLIENT_ID_BYTES_MAX: usize = 65_535;
+/// Most levels that a topic or filter may be allowed to have.
+pub const TOPIC_LEVELS_MAX: usize = 1024;
+/// Packet ids in flight one way on one connection (ids 1 to 65,535, section 2.2.1).
+pub const INFLIGHT_CEILING: u64 = 65_535;
+/// Longest interval that four bytes of seconds can say; this value itself means "never".
+pub const EXPIRY_NEVER_S: u32 = u32::MAX;
+
+// Ceilings: between shards and on the control plane.
+
+/// Most slots that one mailbox between two shards may have.
+pub const MAILBOX_SLOTS_MAX: u64 = 1 << 20;
+/// Longest request line on the control socket, in bytes.
+pub const CONTROL_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Longest reply line that a client of the control socket takes, in bytes.
+pub const CONTROL_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most entries in one page of a listing (`ctl clients list`, `ctl subscriptions list`).
+pub const CONTROL_PAGE_MAX: usize = 1000;
+/// Time in which a request has to arrive and its reply has to be taken, in milliseconds.
+pub const CONTROL_TIMEOUT_MS: u64 = 2000;
+
+// Defaults, in the order of `etc/ringmq.toml`.
+
+pub const STOP_DEADLINE_S_DEFAULT: u64 = 10;
+pub const PACKET_BYTES_DEFAULT: u64 = 1 << 20;
+pub const CLIENT_ID_BYTES_DEFAULT: u64 = 1024;
+pub const TOPIC_LEVELS_DEFAULT: u64 = 128;
+pub const TOPIC_BYTES_DEFAULT: u64 = 4096;
+pub const CONNECT_TIMEOUT_S_DEFAULT: u64 = 10;
+pub const KEEP_ALIVE_PERCENT_DEFAULT: u64 = 150;
+pub const SESSION_EXPIRY_S_DEFAULT: u64 = 7 * 86_400;
+pub const MQTT3_SESSION_EXPIRY_S_DEFAULT: u64 = 2 * 3600;
+pub const RECEIVE_MAXIMUM_DEFAULT: u64 = 256;
+pub const INFLIGHT_DEFAULT: u64 = 256;
+pub const TOPIC_ALIAS_DEFAULT: u64 = 32;
+pub const CONNECTIONS_DEFAULT: u64 = 100_000;
+pub const CONNECT_RATE_DEFAULT: u64 = 10_000;
+pub const SESSIONS_DEFAULT: u64 = 2_000_000;
+pub const SUBSCRIPTIONS_DEFAULT: u64 = 10_000;
+pub const QUEUE_LENGTH_DEFAULT: u64 = 1000;
+pub const QUEUE_BYTES_DEFAULT: u64 = 8 << 20;
+pub const OUTBOX_BYTES_DEFAULT: u64 = 1 << 20;
+pub const RETAINED_MESSAGES_DEFAULT: u64 = 1_000_000;
+pub const RETAINED_BYTES_DEFAULT: u64 = 1 << 30;
+pub const RETAINED_PAYLOAD_BYTES_DEFAULT: u64 = 1 << 20;
+pub const MAILBOX_SLOTS_DEFAULT: u64 = 4096;
+pub const SYS_INTERVAL_S_DEFAULT: u64 = 60;
+
+const _: () = {
+    assert!(SHARDS_MAX <= u128::BITS as usize);
+    assert!(SHARDS_MAX <= CPUS_MAX);
+    assert!(TOPIC_LEVELS_MAX <= TOPIC_BYTES_MAX);
+    assert!(MAILBOX_SLOTS_MAX.is_power_of_two());
+    assert!(CONTROL_REQUEST_BYTES_MAX < CONTROL_REPLY_BYTES_MAX);
+    // A page of the longest client ids still fits a reply.
+    assert!(CONTROL_PAGE_MAX * 8 * 1024 <= CONTROL_REPLY_BYTES_MAX);
+
+    assert!(PACKET_BYTES_FLOOR <= PACKET_BYTES_DEFAULT);
+    assert!(PACKET_BYTES_DEFAULT <= PACKET_BYTES_CEILING);
+    assert!(CLIENT_ID_BYTES_DEFAULT as usize <= CLIENT_ID_BYTES_MAX);
+    assert!(TOPIC_BYTES_DEFAULT as usize <= TOPIC_BYTES_MAX);
+    assert!(TOPIC_LEVELS_DEFAULT as usize <= TOPIC_LEVELS_MAX);
+    assert!(TOPIC_LEVELS_DEFAULT <= TOPIC_BYTES_DEFAULT);
+    assert!(SESSION_EXPIRY_S_DEFAULT < EXPIRY_NEVER_S as u64);
+    assert!(MQTT3_SESSION_EXPIRY_S_DEFAULT <= SESSION_EXPIRY_S_DEFAULT);
+    assert!(RECEIVE_MAXIMUM_DEFAULT >= 1 && RECEIVE_MAXIMUM_DEFAULT <= INFLIGHT_CEILING);
+    assert!(INFLIGHT_DEFAULT >= 1 && INFLIGHT_DEFAULT <= INFLIGHT_CEILING);
+    // What is in flight comes out of the queue's count first.
+    assert!(INFLIGHT_DEFAULT <= QUEUE_LENGTH_DEFAULT);
+    // A packet of the largest size accepted can be queued, sent and retained.
+    assert!(PACKET_BYTES_DEFAULT <= QUEUE_BYTES_DEFAULT);
+    assert!(PACKET_BYTES_DEFAULT <= OUTBOX_BYTES_DEFAULT);
+    assert!(RETAINED_PAYLOAD_BYTES_DEFAULT <= PACKET_BYTES_DEFAULT);
+    assert!(RETAINED_PAYLOAD_BYTES_DEFAULT <= RETAINED_BYTES_DEFAULT);
+    // Every connection may have a session, and sessions outlive connections.
+    assert!(CONNECTIONS_DEFAULT <= SESSIONS_DEFAULT);
+    assert!(MAILBOX_SLOTS_DEFAULT.is_power_of_two());
+    assert!(MAILBOX_SLOTS_DEFAULT <= MAILBOX_SLOTS_MAX);
+};
