@@ -1,8 +1,7 @@
 //! Every filter with a subscriber or a group, found by its text and by its number.
 
-use hashbrown::HashTable;
-
-use super::hash::{Seed, spread};
+use super::exact::ExactTable;
+use super::hash::Seed;
 use super::levels::{TopicKeys, matches, wildcard_part};
 use super::subscribers::Subscribers;
 use super::trie::{Change, Trie};
@@ -15,7 +14,7 @@ pub struct FilterId(pub u32);
 #[derive(Default)]
 pub struct Filters {
     filters: Paged<Filter>,
-    exact: HashTable<Exact>,
+    exact: ExactTable,
     trie: Trie,
     text_bytes: usize,
 }
@@ -23,13 +22,6 @@ pub struct Filters {
 pub struct Filter {
     pub text: Box<str>,
     pub subscribers: Subscribers,
-}
-
-/// A filter without wildcards.
-#[derive(Clone, Copy)]
-struct Exact {
-    key: u32,
-    id: u32,
 }
 
 /// A key under which other shards look for interest in a topic.
@@ -66,12 +58,8 @@ impl Filters {
             }))
         } else {
             let key = seed.key(seed.text(text));
-            let is_new = self
-                .exact
-                .find(spread(key), |known| known.key == key)
-                .is_none();
-            self.exact
-                .insert_unique(spread(key), Exact { key, id }, |known| spread(known.key));
+            let is_new = !self.exact.has(key);
+            self.exact.insert(key, id);
             is_new.then_some(Interest::Exact(key))
         };
         (FilterId(id), interest)
@@ -85,18 +73,8 @@ impl Filters {
             return interest_of(self.trie.remove(seed, id.0, &filter.text));
         }
         let key = seed.key(seed.text(&filter.text));
-        if let Ok(entry) = self.exact.find_entry(spread(key), |known| known.id == id.0) {
-            entry.remove();
-        }
-        if self.exact.len() * 4 < self.exact.capacity() {
-            self.exact
-                .shrink_to(self.exact.len() * 2, |known| spread(known.key));
-        }
-        let is_last = self
-            .exact
-            .find(spread(key), |known| known.key == key)
-            .is_none();
-        is_last.then_some(Interest::Exact(key))
+        self.exact.remove(key, id.0);
+        (!self.exact.has(key)).then_some(Interest::Exact(key))
     }
 
     #[inline]
@@ -113,23 +91,25 @@ impl Filters {
     pub fn matching<'a>(
         &'a self,
         topic: &str,
-        keys: &TopicKeys,
+        keys: &mut TopicKeys,
         mut give: impl FnMut(FilterId, &'a Filter),
     ) {
-        if let Some(id) = self.find_exact(keys.exact, topic) {
-            self.filters
-                .get(id.0)
-                .into_iter()
-                .for_each(|filter| give(id, filter));
-        }
+        let mut found = std::mem::take(&mut keys.found);
+        found.clear();
+        found.extend(self.find_exact(keys.exact, topic).map(|id| id.0));
         self.trie.candidates(keys, |id| {
-            let Some(filter) = self.filters.get(id) else {
-                return;
-            };
-            if matches(&filter.text, topic) {
-                give(FilterId(id), filter);
+            if matches(self.text(id), topic) {
+                found.push(id);
             }
         });
+        found.sort_unstable();
+        found.dedup();
+        for &id in &found {
+            if let Some(filter) = self.filters.get(id) {
+                give(FilterId(id), filter);
+            }
+        }
+        keys.found = found;
     }
 
     pub fn len(&self) -> usize {
@@ -139,7 +119,7 @@ impl Filters {
     /// Bytes held, those of the subscribers left out.
     pub fn bytes(&self) -> usize {
         let tables = self.filters.len() * size_of::<Option<Filter>>()
-            + self.exact.allocation_size()
+            + self.exact.bytes()
             + self.trie.bytes();
         tables + self.text_bytes
     }
@@ -149,10 +129,9 @@ impl Filters {
     }
 
     fn find_exact(&self, key: u32, text: &str) -> Option<FilterId> {
-        let same = |known: &Exact| known.key == key && self.text(known.id) == text;
         self.exact
-            .find(spread(key), same)
-            .map(|known| FilterId(known.id))
+            .find(key, |id| self.text(id) == text)
+            .map(FilterId)
     }
 }
 

@@ -51,6 +51,8 @@ pub struct TopicKeys {
     pub prefixes: Vec<u32>,
     /// Fewest levels a prefix must have to match: 1 for `$` topics, else 0.
     pub prefix_min: usize,
+    /// Room for the numbers of the filters found.
+    pub found: Vec<u32>,
 }
 
 impl TopicKeys {

@@ -6,15 +6,19 @@
 
 mod cache;
 mod directory;
+mod exact;
 mod filter;
 mod groups;
 mod hash;
 mod levels;
 mod qos;
+mod retained;
 mod route;
 mod router;
 mod shard_set;
 mod subscribers;
+mod target;
+mod topic_tree;
 mod trie;
 
 #[cfg(test)]
@@ -27,6 +31,7 @@ pub use groups::{GroupId, Member, group_owner};
 pub use hash::fixed_hash;
 pub use levels::matches;
 pub use qos::QoS;
+pub use retained::{Cursor, Retained};
 pub use route::{Route, Target};
 pub use router::{Router, Stats, Subscribed};
 pub use shard_set::{SHARDS_MAX, ShardSet};

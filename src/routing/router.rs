@@ -260,7 +260,7 @@ impl Router {
         route.clear();
         self.keys.set(&self.seed, topic, hash);
         let mut matching: Vec<&[Subscriber]> = Vec::new();
-        self.filters.matching(topic, &self.keys, |id, filter| {
+        self.filters.matching(topic, &mut self.keys, |id, filter| {
             route.groups.extend_from_slice(self.groups.of(id));
             if !filter.subscribers.is_empty() {
                 matching.push(filter.subscribers.as_slice());

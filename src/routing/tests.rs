@@ -198,3 +198,44 @@ fn colliding_keys_do_not_mislead() {
         assert_eq!(router.stats().filters, 0);
     }
 }
+
+#[test]
+fn retained_messages_are_kept_found_and_forgotten() {
+    let mut retained = Retained::new(1, |_: &u32| 4);
+    assert_eq!(retained.insert("a/b", 1), None);
+    assert_eq!(retained.insert("a/b", 2), Some(1));
+    assert_eq!(retained.insert("a", 3), None);
+    assert_eq!(retained.insert("$SYS/a", 4), None);
+    assert_eq!(
+        (retained.get("a/b"), retained.get("a/c"), retained.len()),
+        (Some(&2), None, 3)
+    );
+    let given = |retained: &Retained<u32>, filter: &str| {
+        let mut given = Vec::new();
+        assert!(
+            retained
+                .walk(filter, None, 10, |_, message| given.push(*message))
+                .is_none()
+        );
+        given.sort_unstable();
+        given
+    };
+    assert_eq!(given(&retained, "#"), [2, 3]);
+    assert_eq!(given(&retained, "a/#"), [2, 3]);
+    assert_eq!(given(&retained, "+/b"), [2]);
+    assert_eq!(given(&retained, "a"), [3]);
+    assert_eq!(given(&retained, "$SYS/+"), [4]);
+    assert_eq!(given(&retained, "+/+/#"), [2]);
+    let mut swept = 0;
+    assert!(retained.sweep(None, 10, |_, _| swept += 1).is_none());
+    assert_eq!(swept, 3);
+    assert!(retained.bytes() > 4 * 3);
+    assert_eq!(retained.remove("a/b"), Some(2));
+    assert_eq!(retained.remove("a/b"), None);
+    assert_eq!(
+        (retained.remove("a"), retained.remove("$SYS/a")),
+        (Some(3), Some(4))
+    );
+    assert!(retained.is_empty());
+    assert_eq!(given(&retained, "#"), []);
+}

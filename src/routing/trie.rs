@@ -6,25 +6,23 @@
 //! there, without nodes of its own. All edges lie in one table.
 //!
 //! Edges are keyed by hash, so what a walk finds is a candidate: the caller compares the filter's
-//! text with the topic. Two filters whose every key is equal share a place; `next` chains them.
+//! text with the topic.
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashTable;
 
 use super::hash::{Seed, mix};
 use super::levels::{TopicKeys, prefix_key, wildcard_part};
+use super::target::{Chains, Found, NONE, Target};
 use crate::base::Paged;
 
 /// The parent of edges whose key is that of a prefix.
 const ROOT: u32 = u32::MAX;
-const NONE: u32 = u32::MAX;
-const LEAF: u32 = 1 << 31;
 
 #[derive(Default)]
 pub struct Trie {
     edges: HashTable<Edge>,
     nodes: Paged<Node>,
-    /// The next filter in the same place.
-    next: HashMap<u32, u32>,
+    chains: Chains,
 }
 
 #[derive(Clone, Copy)]
@@ -42,16 +40,6 @@ struct Node {
     end: u32,
     /// Edges that leave here.
     edges: u32,
-}
-
-/// A node's number, or a filter's with `LEAF` set, or `NONE`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Target(u32);
-
-enum Found {
-    None,
-    Leaf(u32),
-    Node(u32),
 }
 
 /// Where a target or a list of filters is held.
@@ -78,23 +66,6 @@ pub enum Change {
     Prefix(u32),
 }
 
-impl Target {
-    const NOTHING: Self = Self(NONE);
-
-    fn leaf(filter: u32) -> Self {
-        Self(filter | LEAF)
-    }
-
-    #[inline]
-    fn found(self) -> Found {
-        match self.0 {
-            NONE => Found::None,
-            leaf if leaf & LEAF != 0 => Found::Leaf(leaf & !LEAF),
-            node => Found::Node(node),
-        }
-    }
-}
-
 impl Trie {
     /// Adds a filter that is not there. `text` gives the text of any filter in the trie.
     pub fn insert<'a>(&mut self, seed: &Seed, id: u32, text: impl Fn(u32) -> &'a str) -> Change {
@@ -112,8 +83,16 @@ impl Trie {
                 Found::Leaf(other) => self.split(place, other, step(seed, text(other), depth)),
                 Found::Node(node) => {
                     match step(seed, text(id), depth) {
-                        Step::End => return self.chain_at_end(node, id),
-                        Step::Multi => return self.chain_at_multi(node, id),
+                        Step::End => {
+                            let first = self.chains.add(self.node(node).end, id);
+                            self.node_mut(node).end = first;
+                            return Change::Within;
+                        }
+                        Step::Multi => {
+                            let first = self.chains.add(self.node(node).multi, id);
+                            self.node_mut(node).multi = first;
+                            return Change::Within;
+                        }
                         Step::Plus => place = Place::Plus { node },
                         Step::Literal(key) => place = Place::Edge { parent: node, key },
                     }
@@ -135,12 +114,12 @@ impl Trie {
             };
             match step(seed, filter, places.len() - 1) {
                 Step::End => {
-                    let left = self.unchain(self.node(node).end, id);
+                    let left = self.chains.remove(self.node(node).end, id);
                     self.node_mut(node).end = left;
                     return self.prune_if_empty(node, &places);
                 }
                 Step::Multi => {
-                    let left = self.unchain(self.node(node).multi, id);
+                    let left = self.chains.remove(self.node(node).multi, id);
                     self.node_mut(node).multi = left;
                     return self.prune_if_empty(node, &places);
                 }
@@ -158,7 +137,7 @@ impl Trie {
         text: impl Fn(u32) -> &'a str,
     ) -> Option<u32> {
         let (mut place, mut depth) = (top(seed, filter), 0);
-        let mut candidate = loop {
+        let candidate = loop {
             let node = match self.target(place).found() {
                 Found::None => return None,
                 Found::Leaf(id) => break id,
@@ -172,13 +151,11 @@ impl Trie {
             }
             depth += 1;
         };
-        while candidate != NONE && text(candidate) != filter {
-            candidate = self.next_of(candidate);
-        }
-        (candidate != NONE).then_some(candidate)
+        self.chains.iter(candidate).find(|&id| text(id) == filter)
     }
 
-    /// Gives every filter that may match the topic, each once; the caller compares the text.
+    /// Gives every filter that may match the topic; the caller compares the text. Where keys
+    /// collide a filter may be given twice.
     pub fn candidates(&self, keys: &TopicKeys, mut give: impl FnMut(u32)) {
         if self.edges.is_empty() {
             return;
@@ -202,7 +179,7 @@ impl Trie {
     pub fn bytes(&self) -> usize {
         self.edges.allocation_size()
             + self.nodes.len() * size_of::<Option<Node>>()
-            + self.next.allocation_size()
+            + self.chains.bytes()
     }
 
     fn visit(
@@ -214,9 +191,9 @@ impl Trie {
         give: &mut impl FnMut(u32),
     ) {
         let node = self.node(number);
-        self.give_chain(node.multi, give);
+        self.chains.iter(node.multi).for_each(&mut *give);
         let Some(&key) = keys.levels.get(level) else {
-            return self.give_chain(node.end, give);
+            return self.chains.iter(node.end).for_each(give);
         };
         if node.plus != Target::NOTHING {
             open.push((node.plus, level + 1));
@@ -232,13 +209,6 @@ impl Trie {
         }
     }
 
-    fn give_chain(&self, mut id: u32, give: &mut impl FnMut(u32)) {
-        while id != NONE {
-            give(id);
-            id = self.next_of(id);
-        }
-    }
-
     /// Puts a node where the leaf `other` is, and the leaf one step below it.
     fn split(&mut self, place: Place, other: u32, step: Step) {
         let node = Node {
@@ -248,7 +218,7 @@ impl Trie {
             edges: 0,
         };
         let number = self.nodes.insert(node);
-        self.set_target(place, Target(number));
+        self.set_target(place, Target::node(number));
         let node = self.node_mut(number);
         match step {
             Step::End => node.end = other,
@@ -264,49 +234,6 @@ impl Trie {
                 );
             }
         }
-    }
-
-    fn chain_at_end(&mut self, node: u32, id: u32) -> Change {
-        let first = std::mem::replace(&mut self.node_mut(node).end, id);
-        self.chain(id, first)
-    }
-
-    fn chain_at_multi(&mut self, node: u32, id: u32) -> Change {
-        let first = std::mem::replace(&mut self.node_mut(node).multi, id);
-        self.chain(id, first)
-    }
-
-    fn chain(&mut self, id: u32, first: u32) -> Change {
-        if first != NONE {
-            self.next.insert(id, first);
-        }
-        Change::Within
-    }
-
-    /// Takes `id` out of the chain that begins at `first`; gives the new first.
-    fn unchain(&mut self, first: u32, id: u32) -> u32 {
-        let after = self.next.remove(&id).unwrap_or(NONE);
-        if first == id {
-            return after;
-        }
-        let mut before = first;
-        while before != NONE && self.next_of(before) != id {
-            before = self.next_of(before);
-        }
-        if after == NONE {
-            self.next.remove(&before);
-        } else {
-            self.next.insert(before, after);
-        }
-        first
-    }
-
-    #[inline]
-    fn next_of(&self, id: u32) -> u32 {
-        if self.next.is_empty() {
-            return NONE;
-        }
-        self.next.get(&id).copied().unwrap_or(NONE)
     }
 
     fn prune_if_empty(&mut self, node: u32, places: &[Place]) -> Change {
@@ -399,9 +326,6 @@ impl Trie {
     fn shrink(&mut self) {
         if self.edges.len() * 4 < self.edges.capacity() {
             self.edges.shrink_to(self.edges.len() * 2, Edge::hash);
-        }
-        if self.next.is_empty() && self.next.capacity() > 0 {
-            self.next = HashMap::default();
         }
     }
 }
