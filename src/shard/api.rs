@@ -1,20 +1,11 @@
 //! What goes into a shard and what comes out, as values.
 
-use crate::codec::ReasonCode;
+pub use crate::auth::{AuthRequest, AuthStep, Verdict};
+pub use crate::base::{ConnId, Peer, ShardId};
 use crate::message::Message;
 use crate::routing::Subscription;
-use std::net::SocketAddr;
+pub use crate::session::GroupKey;
 use std::sync::Arc;
-
-/// A connection of this shard: a slot that the driver chose and that it does not use again before
-/// it has carried out the [`Effects::closes`](super::Effects::closes) or
-/// [`Effects::moves`](super::Effects::moves) that names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnId(pub u32);
-
-/// A shard of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ShardId(pub u16);
 
 /// A client's session on some shard: the slot, and which of its successive owners is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +13,6 @@ pub struct ClientRef {
     pub shard: ShardId,
     pub slot: u32,
     pub generation: u32,
-}
-
-/// Where a connection comes from, as the operator knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    pub address: SocketAddr,
-    /// Index of the listener in the configuration.
-    pub listener: u16,
 }
 
 /// One thing that happened to a shard.
@@ -95,14 +78,6 @@ pub enum Envelope {
 
 const _: () = assert!(std::mem::size_of::<Envelope>() <= 40);
 
-/// The identity of a shared subscription: its group lives at `owner`.
-#[derive(Debug, PartialEq, Eq)]
-pub struct GroupKey {
-    pub owner: ShardId,
-    pub share: Box<str>,
-    pub filter: Box<str>,
-}
-
 /// What a member tells its group's owner.
 pub struct GroupChange {
     pub member: ClientRef,
@@ -153,46 +128,6 @@ pub struct RetainedChunk {
     pub messages: Vec<Message>,
     /// Where to go on; `None` when this was all of that shard.
     pub next: Option<Box<str>>,
-}
-
-/// A question to whoever authenticates.
-#[derive(Debug)]
-pub struct AuthRequest {
-    pub conn: ConnId,
-    /// Names the attempt, so that a late verdict does not meet another connection.
-    pub attempt: u32,
-    pub peer: Peer,
-    pub client_id: Box<str>,
-    pub username: Option<Box<str>>,
-    pub password: Option<Box<[u8]>>,
-    /// Enhanced authentication (MQTT 5 section 4.12): the method, and the data of this step.
-    pub method: Option<Box<str>>,
-    pub data: Option<Box<[u8]>>,
-    /// Whether this is the first step, a further one, or a re-authentication.
-    pub step: AuthStep,
-}
-
-/// Where an enhanced authentication stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthStep {
-    Connect,
-    Continue,
-    Reauthenticate,
-}
-
-/// The answer of whoever authenticates.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Allow {
-        /// Authentication Data for CONNACK or the closing AUTH.
-        data: Option<Box<[u8]>>,
-    },
-    /// Another step: AUTH 0x18 with this data.
-    Challenge { data: Box<[u8]> },
-    /// CONNACK or DISCONNECT with this code; 3.x gets the return code nearest to it.
-    Refuse(ReasonCode),
-    /// The answer comes later as [`Input::Verdict`].
-    Pending,
 }
 
 /// What the operator's log may want to know.

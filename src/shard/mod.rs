@@ -12,6 +12,7 @@
 
 pub mod api;
 mod close;
+mod conn;
 mod connect;
 mod deliver;
 mod inspect;
@@ -39,7 +40,7 @@ use crate::base::{Calendar, Now, Paged};
 use crate::message::Message;
 use crate::routing::{Directory, Retained, Router};
 use crate::session::Session;
-use connect::Conn;
+use conn::Conn;
 use deliver::Images;
 use hashbrown::HashTable;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ pub struct Shard {
     retained: Retained<Message>,
     /// Where the sweep for expired retained messages goes on.
     retained_sweep: Option<Box<str>>,
+    sweep_armed: bool,
     groups: shared::Groups,
     alarms: Calendar<Alarm>,
     authenticator: Box<dyn Authenticator>,
@@ -104,6 +106,7 @@ impl Shard {
             router,
             retained: Retained::default(),
             retained_sweep: None,
+            sweep_armed: false,
             groups: shared::Groups::default(),
             alarms: Calendar::default(),
             authenticator,

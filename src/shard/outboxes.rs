@@ -1,6 +1,6 @@
 //! Bytes on their way to clients. A connection has a buffer only while something waits in it.
 
-use super::api::ConnId;
+use crate::base::ConnId;
 
 const NONE: u32 = u32::MAX;
 /// Spare buffers kept for the next turn.

@@ -1,0 +1,72 @@
+//! A message for one receiver.
+
+use crate::base::ShardId;
+use crate::codec::QoS;
+use crate::message::Message;
+use std::sync::Arc;
+
+/// A delivery that waits or is under way: what has to be known beyond the message.
+#[derive(Clone)]
+pub struct Delivery {
+    pub message: Message,
+    /// The lower of the publisher's and the granted QoS (MQTT-3.8.4-8).
+    pub qos: QoS,
+    /// RETAIN as it is to be sent.
+    pub retain: bool,
+    /// Subscription identifiers of the subscriptions that matched (MQTT-3.3.4-4).
+    pub ids: Ids,
+    /// Set when a shared subscription dealt it.
+    pub deal: Option<Box<Deal>>,
+}
+
+impl Delivery {
+    /// Bytes that budgets count for it.
+    pub fn size(&self) -> usize {
+        std::mem::size_of::<Delivery>() + self.message.size()
+    }
+}
+
+/// Where a dealt message came from, so that it can be dealt again.
+#[derive(Clone)]
+pub struct Deal {
+    pub group: Arc<GroupKey>,
+    /// Unique among the deliveries of a shard.
+    pub ticket: u32,
+}
+
+/// The identity of a shared subscription: its group lives at `owner`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct GroupKey {
+    pub owner: ShardId,
+    pub share: Box<str>,
+    pub filter: Box<str>,
+}
+
+/// Subscription identifiers of a delivery: mostly none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ids {
+    None,
+    One([u32; 1]),
+    Many(Box<[u32]>),
+}
+
+impl From<&[u32]> for Ids {
+    fn from(ids: &[u32]) -> Ids {
+        match ids {
+            [] => Ids::None,
+            [one] => Ids::One([*one]),
+            many => Ids::Many(many.into()),
+        }
+    }
+}
+
+impl Ids {
+    /// The identifiers.
+    pub fn as_slice(&self) -> &[u32] {
+        match self {
+            Ids::None => &[],
+            Ids::One(one) => one,
+            Ids::Many(many) => many,
+        }
+    }
+}

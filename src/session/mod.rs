@@ -1,0 +1,159 @@
+//! One client's protocol state. It knows no socket, no bytes and no other session.
+//!
+//! A connected client that has nothing under way holds a [`Session`] and no more: what comes and
+//! goes with traffic is in [`Flow`], made on first use and dropped when it is empty.
+
+pub mod alias;
+pub mod delivery;
+pub mod inbound;
+pub mod outbound;
+pub mod violation;
+pub mod will;
+
+pub use alias::Aliases;
+pub use delivery::{Deal, Delivery, GroupKey, Ids};
+pub use inbound::{Arrival, Inbound};
+pub use outbound::{Outbound, QueueBounds, Recorded, Stage};
+pub use violation::Violation;
+pub use will::Will;
+
+use crate::base::{ConnId, ShardId};
+use crate::codec::{ReasonCode, Version};
+use crate::routing::{FilterId, Subscription};
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// "Does not expire" as a Session Expiry Interval (section 3.1.2.11.2).
+pub const EXPIRY_NEVER_S: u32 = u32::MAX;
+
+/// A session, connected or not.
+pub struct Session {
+    pub client_id: Box<str>,
+    pub username: Option<Box<str>>,
+    /// The connection it is served by.
+    pub conn: Option<ConnId>,
+    /// Tells successive owners of a slot apart.
+    pub generation: u32,
+    /// Grows with every connect of any client of the shard: presence events carry it.
+    pub epoch: u64,
+    /// Of the last connection.
+    pub version: Version,
+    /// The client's Receive Maximum.
+    pub receive_maximum: u16,
+    /// Session Expiry Interval, [`EXPIRY_NEVER_S`] for ever.
+    pub expiry_s: u32,
+    /// When the last connection ended, in monotonic milliseconds; 0 while connected.
+    pub disconnected_ms: u64,
+    /// The earliest alarm that is set for this session, [`u64::MAX`] without one.
+    pub alarm_ms: u64,
+    pub subscriptions: SmallVec<[FilterId; 4]>,
+    /// `None` without shared subscriptions.
+    pub shared: Option<Box<Vec<SharedSubscription>>>,
+    pub will: Option<Box<Will>>,
+    pub flow: Option<Box<Flow>>,
+}
+
+const _: () = assert!(std::mem::size_of::<Session>() <= 160, "the idle budget counts on it");
+
+/// What exists only while something is under way.
+#[derive(Default)]
+pub struct Flow {
+    pub out: Outbound,
+    pub inbound: Inbound,
+    /// Questions for retained messages, the first being worked on.
+    pub pulls: VecDeque<RetainedPull>,
+    /// Retained messages that came and wait for room.
+    pub retained: VecDeque<Delivery>,
+    /// SUBACKs that wait until shared subscriptions are known to their owners.
+    pub subacks: Vec<PendingSuback>,
+}
+
+/// A shared subscription of this session.
+pub struct SharedSubscription {
+    pub key: Arc<GroupKey>,
+    pub subscription: Subscription,
+}
+
+/// A new subscription on its way through the retained messages, shard after shard.
+pub struct RetainedPull {
+    pub ticket: u32,
+    pub filter: Box<str>,
+    pub subscription: Subscription,
+    /// The shards still to ask, the present one last, and where to go on there.
+    pub shards: Vec<ShardId>,
+    pub after: Option<Box<str>>,
+    /// Whether an answer is under way.
+    pub asked: bool,
+}
+
+/// SUBACK to be sent when `waiting` owners have answered.
+pub struct PendingSuback {
+    pub ticket: u32,
+    pub packet_id: u16,
+    pub reasons: Vec<ReasonCode>,
+    pub waiting: u32,
+    /// Retained messages that are due afterwards.
+    pub pulls: Vec<RetainedPull>,
+}
+
+impl Session {
+    /// What comes and goes with traffic.
+    pub fn flow_mut(&mut self) -> &mut Flow {
+        self.flow.get_or_insert_default()
+    }
+
+    /// Gives the memory of [`Flow`] back if nothing is in it.
+    pub fn drop_idle_flow(&mut self) {
+        if self.flow.as_ref().is_some_and(|flow| flow.is_idle()) {
+            self.flow = None;
+        }
+    }
+
+    /// Unacknowledged PUBLISH that may be under way, with `inflight_max` of this broker.
+    pub fn window(&self, inflight_max: u16) -> u16 {
+        self.receive_maximum.min(inflight_max)
+    }
+
+    /// Whether the session outlives its connection.
+    pub fn persists(&self) -> bool {
+        self.expiry_s > 0
+    }
+
+    /// The monotonic millisecond at which the will of a session without a connection is due.
+    pub fn will_due_ms(&self) -> u64 {
+        match &self.will {
+            Some(will) => self.disconnected_ms + u64::from(will.delay_s) * 1000,
+            None => u64::MAX,
+        }
+    }
+
+    /// When something of a session without a connection is due.
+    pub fn deadline_ms(&self) -> u64 {
+        self.ends_ms().min(self.will_due_ms())
+    }
+
+    /// The monotonic millisecond at which a session without a connection ends.
+    pub fn ends_ms(&self) -> u64 {
+        match self.expiry_s {
+            EXPIRY_NEVER_S => u64::MAX,
+            s => self.disconnected_ms + u64::from(s) * 1000,
+        }
+    }
+}
+
+impl Flow {
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.out.is_empty()
+            && self.inbound.is_empty()
+            && self.pulls.is_empty()
+            && self.retained.is_empty()
+            && self.subacks.is_empty()
+    }
+
+    /// Deliveries that wait or are not acknowledged.
+    pub fn held(&self) -> usize {
+        self.out.len() + self.retained.len()
+    }
+}

@@ -1,0 +1,246 @@
+//! The end of connections and of sessions.
+
+use super::conn::{Conn, Phase};
+use super::connect::Refused;
+use super::{Drop, Effects, Event, Refusal, Shard};
+use crate::base::{ConnId, Now};
+use crate::codec::{Disconnect, ReasonCode, Version};
+use crate::message::{Content, Message};
+use crate::routing::ClientKey;
+use crate::session::{Stage, Violation, will::Will};
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ending {
+    /// DISCONNECT came; the will goes with reason 0x00 (MQTT-3.14.4-3).
+    ByClient { with_will: bool },
+    /// The peer closed it, or it broke.
+    PeerClosed,
+    Violation(Violation),
+    /// Another connection has the same client id (MQTT-3.1.4-3).
+    TakenOver,
+    /// MQTT-3.1.2-22.
+    KeepAlive,
+    /// Re-authentication failed (MQTT-4.12.1-2).
+    Refused(ReasonCode),
+    /// An operator took it off.
+    Kicked,
+    Shutdown,
+}
+
+impl Ending {
+    /// What a v5 client is told; `None` when it ended the connection itself.
+    fn reason(self) -> Option<ReasonCode> {
+        Some(match self {
+            Ending::ByClient { .. } | Ending::PeerClosed => return None,
+            Ending::Violation(violation) => violation.reason(),
+            Ending::TakenOver => ReasonCode::SessionTakenOver,
+            Ending::KeepAlive => ReasonCode::KeepAliveTimeout,
+            Ending::Refused(reason) => reason,
+            Ending::Kicked => ReasonCode::AdministrativeAction,
+            Ending::Shutdown => ReasonCode::ServerShuttingDown,
+        })
+    }
+
+    /// The word in presence events and logs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Ending::ByClient { with_will: false } => "normal",
+            Ending::ByClient { with_will: true } => "disconnect_with_will",
+            Ending::PeerClosed => "closed",
+            Ending::Violation(_) => "protocol_violation",
+            Ending::TakenOver => "taken_over",
+            Ending::KeepAlive => "keep_alive_timeout",
+            Ending::Refused(_) => "not_authorized",
+            Ending::Kicked => "kicked",
+            Ending::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl Shard {
+    pub(super) fn handle_closed(&mut self, now: Now, id: ConnId, fx: &mut Effects) {
+        self.end(now, id, Ending::PeerClosed, fx);
+    }
+
+    pub(super) fn handle_drained(&mut self, now: Now, id: ConnId, fx: &mut Effects) {
+        if let Some(conn) = self.conns.get(id.0).filter(|conn| conn.phase == Phase::Up) {
+            let slot = conn.session;
+            self.pump(now, slot, fx);
+        }
+    }
+
+    pub(super) fn handle_kick(&mut self, now: Now, client_id: &str, fx: &mut Effects) {
+        let session = self.find_session(client_id).and_then(|slot| self.sessions.get(slot));
+        if let Some(id) = session.and_then(|session| session.conn) {
+            self.end(now, id, Ending::Kicked, fx);
+        }
+    }
+
+    /// Wills first, while there is somebody to receive them; then everybody is told.
+    pub(super) fn handle_shutdown(&mut self, now: Now, fx: &mut Effects) {
+        let slots: Vec<u32> = self.sessions.iter_from(0).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let session = self.sessions.get_mut(slot).expect("listed just now");
+            if let Some(will) = session.will.take() {
+                self.publish_will(now, &will, fx);
+            }
+        }
+        let ids: Vec<u32> = self.conns.iter_from(0).map(|(id, _)| id).collect();
+        for id in ids {
+            self.end(now, ConnId(id), Ending::Shutdown, fx);
+        }
+    }
+
+    /// Ends a connection: tells the client where its version can be told, lets go of the
+    /// connection, and lets the session go on as its expiry says.
+    pub(super) fn end(&mut self, now: Now, id: ConnId, ending: Ending, fx: &mut Effects) {
+        let Some(conn) = self.conns.get(id.0) else { return };
+        if conn.phase != Phase::Up {
+            return self.end_before_connack(id, ending, fx);
+        }
+        let conn = self.conns.remove(id.0).expect("looked up just now");
+        match ending {
+            Ending::PeerClosed => fx.out.discard(id),
+            _ => {
+                self.send_disconnect(&conn, id, ending, fx);
+                fx.closes.push(id);
+            }
+        }
+        let slot = conn.session;
+        let session = self.sessions.get_mut(slot).expect("up");
+        session.conn = None;
+        session.disconnected_ms = now.ms;
+        if let Some(flow) = &mut session.flow {
+            flow.out.handle_disconnect();
+            flow.subacks.clear();
+        }
+        session.drop_idle_flow();
+        if let Ending::Violation(violation) = ending {
+            let client_id = session.client_id.clone();
+            let what = violation.to_string();
+            fx.events.push(Event::Violation { client_id, peer: conn.peer, what });
+        }
+        self.announce_disconnected(now, (slot, &conn), ending, fx);
+        self.set_member_connected(slot, false, fx);
+        self.settle_will(now, slot, ending, fx);
+        let session = self.sessions.get(slot).expect("looked up before");
+        if session.persists() {
+            self.offer_dealt(now, slot, fx);
+            self.arm_session(slot);
+        } else {
+            self.end_session(now, slot, fx);
+        }
+    }
+
+    fn end_before_connack(&mut self, id: ConnId, ending: Ending, fx: &mut Effects) {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let says = conn.phase == Phase::Authenticating && conn.version == Version::V5;
+        match ending.reason().filter(|_| says) {
+            Some(reason) => {
+                let refused =
+                    Refused { reason, why: Refusal::ProtocolViolation, text: ending.name() };
+                self.refuse(id, refused, fx);
+                // Counted by whoever found the reason.
+                self.counters.refused[Refusal::ProtocolViolation as usize] -= 1;
+            }
+            None => {
+                self.conns.remove(id.0);
+                match ending {
+                    Ending::PeerClosed => fx.out.discard(id),
+                    _ => fx.closes.push(id),
+                }
+            }
+        }
+    }
+
+    /// DISCONNECT with the reason, for v5 (MQTT-3.14.2-1); 3.x clients are just cut.
+    fn send_disconnect(&mut self, conn: &Conn, id: ConnId, ending: Ending, fx: &mut Effects) {
+        let Some(reason) = ending.reason().filter(|_| conn.version == Version::V5) else {
+            return;
+        };
+        let said = match ending {
+            Ending::Violation(violation) => Some(violation.to_string()),
+            _ => None,
+        };
+        let reason_string = said
+            .as_deref()
+            .filter(|_| conn.request_problem_information)
+            .and_then(|text| conn.reason_string(text));
+        let out = fx.out.of(id);
+        Disconnect { reason, reason_string, ..Disconnect::default() }.encode(conn.version, out);
+        self.counters.packets_out[14] += 1;
+    }
+
+    /// The will is dropped, published, or kept for its delay (MQTT-3.1.2-8, -10).
+    fn settle_will(&mut self, now: Now, slot: u32, ending: Ending, fx: &mut Effects) {
+        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        if matches!(ending, Ending::ByClient { with_will: false }) {
+            session.will = None;
+        }
+        let persists = session.persists();
+        let waits = |will: &Will| will.delay_s > 0 && persists;
+        if session.will.as_deref().is_some_and(waits) {
+            return;
+        }
+        if let Some(will) = session.will.take() {
+            self.publish_will(now, &will, fx);
+        }
+    }
+
+    /// Publishes a will; its expiry interval starts now.
+    pub(super) fn publish_will(&mut self, now: Now, will: &Will, fx: &mut Effects) {
+        let Some(expiry_s) = will.message_expiry_s else {
+            return self.handle_internal(now, &will.message, fx);
+        };
+        let expires_ms = super::MqttOptions::expires_ms(now.ms, Some(expiry_s));
+        let content = Content { expires_ms, ..will.message.content() };
+        let message = Message::copy_of(&content, &mut self.scratch);
+        self.handle_internal(now, &message, fx);
+    }
+
+    /// Ends a session: its subscriptions, its will, its deliveries.
+    pub(super) fn end_session(&mut self, now: Now, slot: u32, fx: &mut Effects) {
+        let by = self.client_ref(slot);
+        self.leave_all(slot, fx);
+        self.forget_client_id(slot);
+        let session = self.sessions.remove(slot).expect("looked up by the caller");
+        for id in session.subscriptions {
+            self.router.remove(ClientKey(slot), id);
+        }
+        if let Some(will) = session.will {
+            self.publish_will(now, &will, fx);
+        }
+        let Some(mut flow) = session.flow else { return };
+        for (stage, delivery) in flow.out.drain() {
+            match delivery {
+                Some(delivery) => self.return_dealt(now, (by, stage), delivery, fx),
+                None => {
+                    debug_assert_eq!(stage, Some(Stage::Comp));
+                    self.counters.ledger.held -= 1;
+                    self.counters.ledger.delivered += 1;
+                }
+            }
+        }
+        for delivery in flow.retained.drain(..) {
+            self.forget(&delivery, Some(Drop::SessionEnded));
+        }
+    }
+
+    fn forget_client_id(&mut self, slot: u32) {
+        use std::hash::BuildHasher;
+        let session = self.sessions.get(slot).expect("looked up by the caller");
+        let hash = self.hasher.hash_one(&*session.client_id);
+        if let Ok(entry) = self.by_client_id.find_entry(hash, |known| *known == slot) {
+            entry.remove();
+        }
+        let (len, capacity) = (self.by_client_id.len(), self.by_client_id.capacity());
+        if capacity > 1024 && capacity > 4 * len {
+            let (sessions, hasher) = (&self.sessions, &self.hasher);
+            self.by_client_id.shrink_to(2 * len, |slot| {
+                let known = sessions.get(*slot).expect("in the table while it lives");
+                hasher.hash_one(&*known.client_id)
+            });
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! From the first byte to CONNACK.
+
+use super::close::Ending;
+use super::conn::{Conn, PendingConnect, Phase};
+use super::{Effects, Event, Move, Refusal, Shard, owner_of};
+use crate::auth::{AuthRequest, AuthStep, Verdict};
+use crate::base::{ConnId, Now, Peer};
+use crate::codec::{
+    ConnAck, ConnAckProperties, Connect, DecodeError, QoS, ReasonCode, Version, connect_version,
+};
+use crate::message::{Content, Message, NEVER_MS};
+use crate::session::{EXPIRY_NEVER_S, Session, will::Will};
+
+/// Why a connection was not let in, and how it is told.
+pub(super) struct Refused {
+    pub reason: ReasonCode,
+    pub why: Refusal,
+    pub text: &'static str,
+}
+
+impl Shard {
+    pub(super) fn handle_opened(&mut self, now: Now, id: ConnId, peer: Peer) {
+        self.conns.insert_at(id.0, Conn::new(peer, now));
+        let deadline = now.ms + self.options.mqtt.connect_timeout_ms;
+        self.arm_connection(deadline, id);
+    }
+
+    /// The first packet. `rest` is everything read, from this packet on: it moves with the
+    /// connection when the client belongs to another shard.
+    pub(super) fn handle_connect(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (body, rest): (&[u8], &[u8]),
+        fx: &mut Effects,
+    ) {
+        let connect = match Connect::decode(body) {
+            Ok(connect) => connect,
+            Err(error) => return self.refuse_undecoded(id, body, error, fx),
+        };
+        let owner = owner_of(connect.client_id, self.options.shards);
+        if owner != self.options.shard && !connect.client_id.is_empty() {
+            self.counters.moved += 1;
+            self.conns.remove(id.0);
+            fx.moves.push(Move { conn: id, to: owner, bytes: rest.to_vec() });
+            return;
+        }
+        let conn = self.conns.get_mut(id.0).expect("bytes come from an open connection");
+        conn.version = connect.version;
+        if let Err(refused) = self.check_connect(&connect) {
+            return self.refuse(id, refused, fx);
+        }
+        let pending = self.pending(now, &connect);
+        let conn = self.conns.get_mut(id.0).expect("looked up just now");
+        let properties = &connect.properties;
+        conn.phase = Phase::Authenticating;
+        conn.request_problem_information = properties.request_problem_information;
+        conn.packet_bytes_max = properties.packet_bytes_max.map_or(u32::MAX, |max| max.get());
+        let ours = self.options.mqtt.topic_alias_maximum;
+        conn.alias_maximum = properties.topic_alias_maximum.min(ours);
+        conn.attempt += 1;
+        let request = AuthRequest {
+            conn: id,
+            attempt: conn.attempt,
+            peer: conn.peer,
+            client_id: pending.client_id.clone(),
+            username: connect.username.map(Into::into),
+            password: connect.password.map(Into::into),
+            method: properties.authentication_method.map(Into::into),
+            data: properties.authentication_data.map(Into::into),
+            step: AuthStep::Connect,
+        };
+        let rare = conn.rare_mut();
+        rare.method = request.method.clone();
+        rare.connect = Some(pending);
+        self.ask(now, request, fx);
+    }
+
+    /// Puts a question to the authenticator and carries out the answer.
+    pub(super) fn ask(&mut self, now: Now, request: AuthRequest, fx: &mut Effects) {
+        let (conn, attempt) = (request.conn, request.attempt);
+        match self.authenticator.ask(&request) {
+            Verdict::Pending => {
+                if let Some(conn) = self.conns.get_mut(conn.0) {
+                    conn.undecided = true;
+                }
+                fx.auth.push(request);
+            }
+            verdict => self.carry_out(now, (conn, attempt), verdict, fx),
+        }
+    }
+
+    /// A verdict that was not given at once: afterwards, what was read meanwhile goes on.
+    pub(super) fn handle_verdict(
+        &mut self,
+        now: Now,
+        attempt: (ConnId, u32),
+        verdict: Verdict,
+        fx: &mut Effects,
+    ) {
+        self.carry_out(now, attempt, verdict, fx);
+        self.resume_input(now, attempt.0, fx);
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Now,
+        (id, attempt): (ConnId, u32),
+        verdict: Verdict,
+        fx: &mut Effects,
+    ) {
+        let Some(conn) = self.conns.get_mut(id.0).filter(|c| c.attempt == attempt) else { return };
+        conn.undecided = false;
+        let up = conn.phase == Phase::Up;
+        match verdict {
+            Verdict::Pending => conn.undecided = true,
+            Verdict::Challenge { data } => {
+                self.send_auth(id, ReasonCode::ContinueAuthentication, Some(&data), fx)
+            }
+            Verdict::Allow { data } if up => {
+                conn.rare_mut().reauthenticating = false;
+                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx);
+            }
+            Verdict::Allow { data } => self.establish(now, id, data.as_deref(), fx),
+            Verdict::Refuse(reason) => {
+                let why = match reason {
+                    ReasonCode::ServerUnavailable | ReasonCode::ServerBusy => {
+                        Refusal::ServerUnavailable
+                    }
+                    _ => Refusal::Authentication,
+                };
+                if up {
+                    self.counters.refuse(why);
+                    return self.end(now, id, Ending::Refused(reason), fx);
+                }
+                self.refuse(id, Refused { reason, why, text: "authentication" }, fx);
+            }
+        }
+    }
+
+    fn refuse_undecoded(
+        &mut self,
+        id: ConnId,
+        body: &[u8],
+        error: DecodeError,
+        fx: &mut Effects,
+    ) {
+        let conn = self.conns.get_mut(id.0).expect("bytes come from an open connection");
+        let known = connect_version(body);
+        conn.version = known.unwrap_or(Version::V311);
+        let refused = match error {
+            DecodeError::NotMqtt => return self.drop_silently(id, Refusal::NotMqtt, fx),
+            DecodeError::UnsupportedVersion { level } => {
+                conn.version = if level > 5 { Version::V5 } else { Version::V311 };
+                Refused {
+                    reason: ReasonCode::UnsupportedProtocolVersion,
+                    why: Refusal::NotMqtt,
+                    text: "protocol version",
+                }
+            }
+            // Before 5.0 there is no code for it: closed without CONNACK (3.1.1 MQTT-3.1.4-1).
+            _ if known != Some(Version::V5) => {
+                return self.drop_silently(id, Refusal::ProtocolViolation, fx);
+            }
+            error => Refused {
+                reason: error.reason(),
+                why: Refusal::ProtocolViolation,
+                text: "malformed CONNECT",
+            },
+        };
+        self.refuse(id, refused, fx);
+    }
+
+    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refused> {
+        let mqtt = &self.options.mqtt;
+        let id = connect.client_id;
+        let refused = |reason, why, text| Err(Refused { reason, why, text });
+        let nameless = match connect.version {
+            Version::V31 => id.is_empty(),
+            Version::V311 => id.is_empty() && !connect.clean_start,
+            Version::V5 => false,
+        };
+        if nameless || id.len() > mqtt.client_id_bytes_max {
+            let reason = ReasonCode::ClientIdentifierNotValid;
+            return refused(reason, Refusal::ClientId, "client identifier");
+        }
+        let Some(will) = &connect.will else { return Ok(()) };
+        if will.qos > mqtt.maximum_qos {
+            let reason = ReasonCode::QoSNotSupported;
+            return refused(reason, Refusal::ProtocolViolation, "will QoS");
+        }
+        if will.retain && !mqtt.retain_available {
+            let reason = ReasonCode::RetainNotSupported;
+            return refused(reason, Refusal::ProtocolViolation, "will RETAIN");
+        }
+        if !self.may_publish_to(will.topic) {
+            let reason = ReasonCode::TopicNameInvalid;
+            return refused(reason, Refusal::PublishDenied, "will topic");
+        }
+        Ok(())
+    }
+
+    fn pending(&mut self, now: Now, connect: &Connect<'_>) -> PendingConnect {
+        let mqtt = &self.options.mqtt;
+        let asked_s = match (connect.version, connect.clean_start) {
+            (Version::V5, _) => connect.properties.session_expiry_s.unwrap_or(0),
+            (_, true) => 0,
+            (_, false) => mqtt.session_expiry_v3_s,
+        };
+        let expiry_s = asked_s.min(mqtt.session_expiry_max_s);
+        let assigned = connect.client_id.is_empty();
+        let will = connect.will.as_ref().map(|will| {
+            let content = Content {
+                topic: will.topic,
+                payload: will.payload,
+                properties: will.properties,
+                qos: will.qos,
+                retain: will.retain,
+                expires_ms: NEVER_MS,
+            };
+            Box::new(Will {
+                message: Message::copy_of(&content, &mut self.scratch),
+                delay_s: will.delay_s,
+                message_expiry_s: will.message_expiry_s,
+            })
+        });
+        PendingConnect {
+            client_id: match assigned {
+                true => self.assign_client_id(now),
+                false => connect.client_id.into(),
+            },
+            assigned,
+            username: connect.username.map(Into::into),
+            clean_start: connect.clean_start,
+            keep_alive_s: connect.keep_alive_s,
+            expiry_s,
+            expiry_changed: expiry_s != asked_s,
+            receive_maximum: connect.properties.receive_maximum.map_or(u16::MAX, |max| max.get()),
+            will,
+        }
+    }
+
+    /// A client id that nobody has and that belongs here (MQTT-3.2.2-16).
+    fn assign_client_id(&mut self, now: Now) -> Box<str> {
+        loop {
+            let id = format!("ringmq-{:x}-{:016x}", now.unix_ms, self.random.next());
+            let ours = owner_of(&id, self.options.shards) == self.options.shard;
+            if ours && self.find_session(&id).is_none() {
+                return id.into();
+            }
+        }
+    }
+
+    /// Makes the connection a client: take-over, clean start, CONNACK, what was left undelivered.
+    fn establish(&mut self, now: Now, id: ConnId, data: Option<&[u8]>, fx: &mut Effects) {
+        let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
+        let pending = conn.rare.as_mut().and_then(|rare| rare.connect.take());
+        let mut pending = pending.expect("CONNECT waits for its verdict");
+        let found = self.find_session(&pending.client_id);
+        if let Some(old) = found.and_then(|slot| self.sessions.get(slot)?.conn) {
+            self.end(now, old, Ending::TakenOver, fx);
+        }
+        // The old session may have ended with its connection.
+        let mut found = self.find_session(&pending.client_id);
+        if let Some(slot) = found.filter(|_| pending.clean_start) {
+            self.end_session(now, slot, fx);
+            found = None;
+        }
+        let present = found.is_some();
+        let slot = match found {
+            Some(slot) => slot,
+            None => self.insert_session(std::mem::take(&mut pending.client_id)),
+        };
+        self.last_epoch = (self.last_epoch + 1).max(now.unix_ms * 1000);
+        let epoch = self.last_epoch;
+        let conn = self.conns.get_mut(id.0).expect("looked up before");
+        let server_keep_alive = self.options.mqtt.server_keep_alive_s;
+        let keep_alive_s = match (conn.version, server_keep_alive) {
+            (Version::V5, Some(s)) => s,
+            _ => pending.keep_alive_s,
+        };
+        conn.phase = Phase::Up;
+        conn.session = slot;
+        conn.silence_ms_max = u32::from(keep_alive_s) * 100 * self.options.mqtt.keep_alive_tenths;
+        conn.last_packet_ms = now.ms;
+        let keep_rare = conn.rare.as_ref().is_some_and(|rare| rare.method.is_some());
+        let version = conn.version;
+        let session = self.sessions.get_mut(slot).expect("found or made just now");
+        session.conn = Some(id);
+        session.epoch = epoch;
+        session.version = version;
+        session.username = pending.username.take();
+        session.receive_maximum = pending.receive_maximum;
+        session.expiry_s = pending.expiry_s;
+        session.disconnected_ms = 0;
+        session.will = pending.will.take();
+        self.counters.connects += 1;
+        self.send_connack(id, (present, data), &pending, fx);
+        if !keep_rare {
+            self.conns.get_mut(id.0).expect("looked up before").rare = None;
+        }
+        if keep_alive_s > 0 {
+            let deadline = now.ms + u64::from(keep_alive_s) * 1000;
+            self.arm_connection(deadline, id);
+        }
+        self.announce_connected(now, slot, present, fx);
+        self.set_member_connected(slot, true, fx);
+        self.pump(now, slot, fx);
+    }
+
+    fn send_connack(
+        &mut self,
+        id: ConnId,
+        (session_present, data): (bool, Option<&[u8]>),
+        pending: &PendingConnect,
+        fx: &mut Effects,
+    ) {
+        let mqtt = &self.options.mqtt;
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let session = self.sessions.get(conn.session).expect("established");
+        let absent = |available: bool| (!available).then_some(false);
+        let properties = ConnAckProperties {
+            session_expiry_s: pending.expiry_changed.then_some(pending.expiry_s),
+            receive_maximum: std::num::NonZeroU16::new(mqtt.receive_maximum),
+            maximum_qos: (mqtt.maximum_qos != QoS::ExactlyOnce).then_some(mqtt.maximum_qos),
+            retain_available: absent(mqtt.retain_available),
+            packet_bytes_max: std::num::NonZeroU32::new(mqtt.packet_bytes_max),
+            assigned_client_id: pending.assigned.then_some(&*session.client_id),
+            topic_alias_maximum: mqtt.topic_alias_maximum,
+            wildcard_subscription_available: absent(mqtt.wildcard_available),
+            shared_subscription_available: absent(mqtt.shared_available),
+            server_keep_alive_s: mqtt.server_keep_alive_s,
+            authentication_method: conn.rare.as_ref().and_then(|rare| rare.method.as_deref()),
+            authentication_data: data,
+            ..ConnAckProperties::default()
+        };
+        let reason = ReasonCode::Success;
+        let connack = ConnAck { session_present, reason, properties };
+        connack.encode(conn.version, fx.out.of(id));
+        self.counters.packets_out[2] += 1;
+    }
+
+    /// CONNACK with an error, and the end of the connection (MQTT-3.2.2-7).
+    pub(super) fn refuse(&mut self, id: ConnId, refused: Refused, fx: &mut Effects) {
+        self.counters.refuse(refused.why);
+        let Some(conn) = self.conns.remove(id.0) else { return };
+        let mut properties = ConnAckProperties::default();
+        if conn.request_problem_information {
+            properties.reason_string = conn.reason_string(refused.text);
+        }
+        let connack = ConnAck { session_present: false, reason: refused.reason, properties };
+        let out = fx.out.of(id);
+        let start = out.len();
+        connack.encode(conn.version, out);
+        if out.len() - start > conn.packet_bytes_max as usize {
+            out.truncate(start);
+        }
+        fx.events.push(Event::Refused { peer: conn.peer, reason: refused.text });
+        fx.closes.push(id);
+    }
+
+    /// The end of a connection to which nothing can be said.
+    pub(super) fn drop_silently(&mut self, id: ConnId, why: Refusal, fx: &mut Effects) {
+        self.counters.refuse(why);
+        let Some(conn) = self.conns.remove(id.0) else { return };
+        fx.events.push(Event::Refused { peer: conn.peer, reason: why.name() });
+        fx.closes.push(id);
+    }
+
+    /// The slot of the session with this client id.
+    pub(super) fn find_session(&self, client_id: &str) -> Option<u32> {
+        use std::hash::BuildHasher;
+        let hash = self.hasher.hash_one(client_id);
+        let is_it = |slot: &u32| self.sessions.get(*slot).is_some_and(|s| *s.client_id == *client_id);
+        self.by_client_id.find(hash, is_it).copied()
+    }
+
+    fn insert_session(&mut self, client_id: Box<str>) -> u32 {
+        use std::hash::BuildHasher;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let hash = self.hasher.hash_one(&*client_id);
+        let slot = self.sessions.insert(Session {
+            client_id,
+            username: None,
+            conn: None,
+            generation: self.next_generation,
+            epoch: 0,
+            version: Version::V5,
+            receive_maximum: u16::MAX,
+            expiry_s: EXPIRY_NEVER_S,
+            disconnected_ms: 0,
+            alarm_ms: u64::MAX,
+            subscriptions: Default::default(),
+            shared: None,
+            will: None,
+            flow: None,
+        });
+        let (sessions, hasher) = (&self.sessions, &self.hasher);
+        self.by_client_id.insert_unique(hash, slot, |slot| {
+            hasher.hash_one(&*sessions.get(*slot).expect("in the table while it lives").client_id)
+        });
+        slot
+    }
+}
+
+/// SplitMix64: spreads a seed into ids. Not for secrets.
+pub(super) struct SplitMix(pub u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

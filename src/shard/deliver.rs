@@ -1,0 +1,342 @@
+//! Deliveries: from a message and a receiver to bytes in its outbox, or to its queue.
+
+use super::conn::{Conn, Outgoing, encode_publish};
+use super::{Drop, Effects, Shard};
+use crate::base::{ConnId, Now};
+use crate::codec::{AckKind, QoS, ReasonCode, Version};
+use crate::message::{Content, Message};
+use crate::session::{Deal, Delivery, Flow, Ids, QueueBounds, Stage};
+
+/// A message on its way to its receivers; it is copied once, if anybody has to keep it.
+pub struct Parcel<'a> {
+    pub content: Content<'a>,
+    message: Option<Message>,
+}
+
+impl<'a> Parcel<'a> {
+    /// A message that is still borrowed.
+    pub fn borrowed(content: Content<'a>) -> Parcel<'a> {
+        Parcel { content, message: None }
+    }
+
+    /// A message that is kept already.
+    pub fn kept(message: &'a Message) -> Parcel<'a> {
+        Parcel { content: message.content(), message: Some(message.clone()) }
+    }
+
+    /// The message to keep.
+    pub fn message(&mut self, scratch: &mut Vec<u8>) -> Message {
+        self.message.get_or_insert_with(|| Message::copy_of(&self.content, scratch)).clone()
+    }
+}
+
+/// On what terms a receiver gets a message.
+pub struct Terms<'a> {
+    /// Granted QoS.
+    pub qos: QoS,
+    pub retain: bool,
+    pub ids: &'a [u32],
+    pub deal: Option<Box<Deal>>,
+}
+
+/// One QoS 0 PUBLISH as bytes, made once for all receivers of a message that get the same.
+#[derive(Default)]
+pub struct Images {
+    bytes: [Vec<u8>; 4],
+    made: [bool; 4],
+}
+
+impl Images {
+    /// Another message comes.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.made = [false; 4];
+    }
+
+    #[inline]
+    fn of(&mut self, now: Now, version: Version, message: &Outgoing<'_>) -> &[u8] {
+        let layout = usize::from(version == Version::V5) * 2 + usize::from(message.retain);
+        if !self.made[layout] {
+            self.made[layout] = true;
+            self.bytes[layout].clear();
+            let topic = (message.content.topic, None);
+            encode_publish(now, version, topic, message, &mut self.bytes[layout]);
+        }
+        &self.bytes[layout]
+    }
+}
+
+impl Shard {
+    /// Delivers to the session in `slot`, now or later.
+    #[inline]
+    pub(super) fn deliver(
+        &mut self,
+        now: Now,
+        slot: u32,
+        terms: Terms<'_>,
+        parcel: &mut Parcel<'_>,
+        fx: &mut Effects,
+    ) {
+        let qos = terms.qos.min(parcel.content.qos);
+        let Some(session) = self.sessions.get_mut(slot) else {
+            debug_assert!(false, "a route leads to no session");
+            return self.counters.ledger.drop_one(Drop::SessionEnded);
+        };
+        match (qos, session.conn) {
+            (QoS::AtMostOnce, Some(conn)) => self.send_qos0(now, conn, &terms, &parcel.content, fx),
+            (QoS::AtMostOnce, None) if !self.options.limits.queue_qos0 => {
+                self.counters.ledger.drop_one(Drop::Offline)
+            }
+            (_, conn) => {
+                let delivery = Delivery {
+                    message: parcel.message(&mut self.scratch),
+                    qos,
+                    retain: terms.retain,
+                    ids: terms.ids.into(),
+                    deal: terms.deal,
+                };
+                self.hand_over(now, (slot, conn), delivery, fx);
+            }
+        }
+    }
+
+    fn send_qos0(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        terms: &Terms<'_>,
+        content: &Content<'_>,
+        fx: &mut Effects,
+    ) {
+        let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+        let ledger = &mut self.counters.ledger;
+        let out = fx.out.of(id);
+        // The whole buffer, written part included, is a bound on the backlog that costs nothing.
+        if out.len() > self.options.limits.outbox_bytes_max
+            && fx.out.backlog(id) > self.options.limits.outbox_bytes_max
+        {
+            return ledger.drop_one(Drop::SlowConsumer);
+        }
+        let out = fx.out.of(id);
+        let message = Outgoing {
+            content: *content,
+            qos: QoS::AtMostOnce,
+            retain: terms.retain,
+            dup: false,
+            packet_id: 0,
+            ids: terms.ids,
+        };
+        let sent = if conn.alias_maximum == 0 && terms.ids.is_empty() {
+            let image = self.images.of(now, conn.version, &message);
+            let fits = image.len() <= conn.packet_bytes_max as usize;
+            if fits {
+                out.extend_from_slice(image);
+            }
+            fits
+        } else {
+            conn.put_publish(now, &message, out)
+        };
+        if sent {
+            self.counters.publish_out[0] += 1;
+            ledger.delivered += 1;
+        } else {
+            ledger.drop_one(Drop::PacketTooLarge);
+        }
+    }
+
+    /// A delivery that has to be acknowledged, or that waits: into the window if it can begin
+    /// now, else into the queue.
+    fn hand_over(
+        &mut self,
+        now: Now,
+        (slot, conn): (u32, Option<ConnId>),
+        delivery: Delivery,
+        fx: &mut Effects,
+    ) {
+        let limits = &self.options.limits;
+        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let window = session.window(self.options.mqtt.inflight_max);
+        let flow = session.flow.get_or_insert_default();
+        let ready = conn.filter(|&conn| {
+            flow.retained.is_empty()
+                && flow.out.can_begin(window)
+                && fx.out.backlog(conn) <= limits.outbox_bytes_max
+        });
+        if let Some(id) = ready {
+            let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+            self.counters.ledger.held += 1;
+            self.counters.queued_bytes += delivery.size();
+            let begun = begin(now, conn, flow, delivery, fx.out.of(id));
+            return self.account_begun(begun);
+        }
+        if self.counters.queued_bytes + delivery.size() > limits.memory_budget_bytes {
+            return self.counters.ledger.drop_one(Drop::MemoryBudget);
+        }
+        let bounds = QueueBounds {
+            length_max: limits.queue_length_max,
+            bytes_max: limits.queue_bytes_max,
+            drop_oldest: limits.queue_drop == super::DropPolicy::Oldest,
+        };
+        self.counters.ledger.held += 1;
+        self.counters.queued_bytes += delivery.size();
+        let mut dropped = Vec::new();
+        flow.out.enqueue(delivery, bounds, &mut dropped);
+        for delivery in dropped {
+            let why = if delivery.message.content().expired(now.ms) {
+                None
+            } else {
+                Some(Drop::QueueFull)
+            };
+            self.forget(&delivery, why);
+        }
+    }
+
+    /// A held delivery is given up: because it expired (`None`), or for the reason given.
+    pub(super) fn forget(&mut self, delivery: &Delivery, why: Option<Drop>) {
+        self.counters.ledger.held -= 1;
+        self.counters.queued_bytes -= delivery.size();
+        match why {
+            Some(why) => self.counters.ledger.drop_one(why),
+            None => self.counters.ledger.expired += 1,
+        }
+    }
+
+    fn account_begun(&mut self, begun: Begun) {
+        match begun {
+            Begun::Sent(qos) => self.counters.publish_out[qos as usize] += 1,
+            Begun::TooLarge(delivery) => self.forget(&delivery, Some(Drop::PacketTooLarge)),
+        }
+    }
+
+    /// Sends what waits for the session as far as its window and its connection let it.
+    pub(super) fn pump(&mut self, now: Now, slot: u32, fx: &mut Effects) {
+        while let Some(id) = self.pump_conn(slot, fx) {
+            let session = self.sessions.get_mut(slot).expect("looked up just now");
+            let window = session.window(self.options.mqtt.inflight_max);
+            let Some(flow) = session.flow.as_deref_mut() else { return };
+            let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+            if let Some(inflight) = flow.out.next_resend(window) {
+                let out = fx.out.of(id);
+                let packet_id = inflight.id;
+                match (&inflight.delivery, inflight.stage) {
+                    (Some(delivery), stage) if stage != Stage::Comp => {
+                        let message = outgoing(delivery, packet_id, true);
+                        if !conn.put_publish(now, &message, out) {
+                            let delivery = flow.out.abandon(packet_id).expect("just resent");
+                            self.forget(&delivery, Some(Drop::PacketTooLarge));
+                        }
+                    }
+                    _ => conn.put_ack(AckKind::PubRel, packet_id, ReasonCode::Success, out),
+                }
+                continue;
+            }
+            if let Some(first) = flow.out.queued() {
+                if first.message.content().expired(now.ms) {
+                    let delivery = flow.out.dequeue().expect("looked at just now");
+                    self.forget(&delivery, None);
+                } else if first.qos == QoS::AtMostOnce {
+                    let delivery = flow.out.dequeue().expect("looked at just now");
+                    self.send_waiting_qos0(now, id, &delivery, fx);
+                } else if flow.out.has_room(window) {
+                    let delivery = flow.out.dequeue().expect("looked at just now");
+                    let begun = begin(now, conn, flow, delivery, fx.out.of(id));
+                    self.account_begun(begun);
+                } else {
+                    return;
+                }
+                continue;
+            }
+            if !self.pump_retained(now, (slot, id), fx) {
+                return;
+            }
+        }
+    }
+
+    /// The session's connection, if it takes more.
+    fn pump_conn(&self, slot: u32, fx: &Effects) -> Option<ConnId> {
+        let session = self.sessions.get(slot)?;
+        session.flow.as_ref()?;
+        let conn = session.conn?;
+        (fx.out.backlog(conn) <= self.options.limits.outbox_bytes_max).then_some(conn)
+    }
+
+    /// Sends the next retained message that waits, or asks for more. False: nothing to do now.
+    fn pump_retained(&mut self, now: Now, (slot, id): (u32, ConnId), fx: &mut Effects) -> bool {
+        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let window = session.window(self.options.mqtt.inflight_max);
+        let Some(flow) = session.flow.as_deref_mut() else { return false };
+        let Some(first) = flow.retained.front() else {
+            return self.ask_retained(now, slot, fx);
+        };
+        let qos = first.qos;
+        if qos != QoS::AtMostOnce && !flow.out.has_room(window) {
+            return false;
+        }
+        let delivery = flow.retained.pop_front().expect("looked at just now");
+        if delivery.message.content().expired(now.ms) {
+            self.forget(&delivery, None);
+        } else if qos == QoS::AtMostOnce {
+            self.send_waiting_qos0(now, id, &delivery, fx);
+        } else {
+            let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+            let begun = begin(now, conn, flow, delivery, fx.out.of(id));
+            self.account_begun(begun);
+        }
+        true
+    }
+
+    fn send_waiting_qos0(&mut self, now: Now, id: ConnId, delivery: &Delivery, fx: &mut Effects) {
+        let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+        if conn.put_publish(now, &outgoing(delivery, 0, false), fx.out.of(id)) {
+            self.counters.publish_out[0] += 1;
+            self.counters.ledger.held -= 1;
+            self.counters.ledger.delivered += 1;
+            self.counters.queued_bytes -= delivery.size();
+        } else {
+            self.forget(delivery, Some(Drop::PacketTooLarge));
+        }
+    }
+}
+
+enum Begun {
+    Sent(QoS),
+    TooLarge(Delivery),
+}
+
+/// Gives the delivery an id and puts it on the connection.
+fn begin(
+    now: Now,
+    conn: &mut Conn,
+    flow: &mut Flow,
+    delivery: Delivery,
+    out: &mut Vec<u8>,
+) -> Begun {
+    let qos = delivery.qos;
+    let keep = delivery.message.clone();
+    let ids = delivery.ids.clone();
+    let retain = delivery.retain;
+    let packet_id = flow.out.begin(delivery);
+    let message = Outgoing {
+        content: keep.content(),
+        qos,
+        retain,
+        dup: false,
+        packet_id,
+        ids: ids.as_slice(),
+    };
+    if conn.put_publish(now, &message, out) {
+        return Begun::Sent(qos);
+    }
+    Begun::TooLarge(flow.out.abandon(packet_id).expect("begun just now"))
+}
+
+fn outgoing(delivery: &Delivery, packet_id: u16, dup: bool) -> Outgoing<'_> {
+    Outgoing {
+        content: delivery.message.content(),
+        qos: delivery.qos,
+        retain: delivery.retain,
+        dup,
+        packet_id,
+        ids: Ids::as_slice(&delivery.ids),
+    }
+}

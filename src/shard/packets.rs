@@ -1,0 +1,354 @@
+//! From bytes to packets, and from each packet to what is done about it.
+
+use super::close::Ending;
+use super::conn::Phase;
+use super::{Drop, Effects, Refusal, Shard};
+use crate::auth::{AuthRequest, AuthStep};
+use crate::base::{ConnId, Now};
+use crate::codec::{
+    Ack, AckKind, Auth, DecodeError, Disconnect, Frame, PingResp, ReasonCode, Version, frame,
+};
+use crate::session::{Recorded, Violation};
+
+/// Largest CONNECT that is waited for: nobody has shown who they are yet.
+const CONNECT_BYTES_MAX: usize = 256 * 1024;
+
+/// What to do after a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next packet.
+    Go,
+    /// No more bytes of this connection now: it is gone, or waits for a verdict.
+    Stop,
+}
+
+impl Shard {
+    pub(super) fn handle_bytes(&mut self, now: Now, id: ConnId, bytes: &[u8], fx: &mut Effects) {
+        self.counters.bytes_in += bytes.len() as u64;
+        let Some(conn) = self.conns.get_mut(id.0) else { return };
+        if conn.tail.is_empty() {
+            let used = self.parse(now, id, bytes, fx);
+            if used < bytes.len()
+                && let Some(conn) = self.conns.get_mut(id.0)
+            {
+                conn.tail = bytes[used..].to_vec();
+            }
+            return;
+        }
+        let mut tail = std::mem::take(&mut conn.tail);
+        tail.extend_from_slice(bytes);
+        self.parse_tail(now, id, tail, fx);
+    }
+
+    /// Goes on with what was read before input had to stop.
+    pub(super) fn resume_input(&mut self, now: Now, id: ConnId, fx: &mut Effects) {
+        let Some(conn) = self.conns.get_mut(id.0) else { return };
+        if conn.wants_input() && !conn.tail.is_empty() {
+            let tail = std::mem::take(&mut conn.tail);
+            self.parse_tail(now, id, tail, fx);
+        }
+    }
+
+    fn parse_tail(&mut self, now: Now, id: ConnId, mut tail: Vec<u8>, fx: &mut Effects) {
+        let used = self.parse(now, id, &tail, fx);
+        let Some(conn) = self.conns.get_mut(id.0) else { return };
+        if used < tail.len() {
+            tail.drain(..used);
+            conn.tail = tail;
+        }
+    }
+
+    /// Handles whole packets; returns how many bytes they took.
+    fn parse(&mut self, now: Now, id: ConnId, bytes: &[u8], fx: &mut Effects) -> usize {
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            let frame = match frame::next(rest, self.packet_bytes_max(id)) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    self.handle_violation(now, id, error.into(), fx);
+                    break;
+                }
+            };
+            used += frame.len;
+            match self.handle_frame(now, id, (&frame, rest), fx) {
+                Ok(Next::Go) => {}
+                Ok(Next::Stop) => break,
+                Err(violation) => {
+                    self.handle_violation(now, id, violation, fx);
+                    break;
+                }
+            }
+        }
+        if used > 0
+            && let Some(conn) = self.conns.get_mut(id.0)
+        {
+            conn.last_packet_ms = now.ms;
+        }
+        used
+    }
+
+    fn packet_bytes_max(&self, id: ConnId) -> usize {
+        let max = self.options.mqtt.packet_bytes_max as usize;
+        match self.conns.get(id.0) {
+            Some(conn) if conn.phase == Phase::Up => max,
+            _ => max.min(CONNECT_BYTES_MAX),
+        }
+    }
+
+    #[inline]
+    fn handle_frame(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (frame, rest): (&Frame<'_>, &[u8]),
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let kind = frame.header >> 4;
+        self.counters.packets_in[kind as usize] += 1;
+        let conn = self.conns.get(id.0).expect("bytes come from an open connection");
+        match conn.phase {
+            Phase::Up if kind == 3 => self.handle_publish(now, id, frame, fx),
+            Phase::Up => self.handle_other(now, id, frame, fx),
+            Phase::AwaitingConnect if frame.header == 0x10 => {
+                self.handle_connect(now, id, (frame.body, rest), fx);
+                Ok(self.next(id))
+            }
+            Phase::AwaitingConnect => {
+                let why = match kind {
+                    1..=14 => Refusal::ProtocolViolation,
+                    _ => Refusal::NotMqtt,
+                };
+                self.drop_silently(id, why, fx);
+                Ok(Next::Stop)
+            }
+            Phase::Authenticating => match kind {
+                15 => self.handle_auth(now, id, frame, fx),
+                14 => self.handle_disconnect(now, id, frame, fx),
+                _ => Err(Violation::UnexpectedPacket),
+            },
+        }
+    }
+
+    /// Whether there is still somebody to handle packets of.
+    pub(super) fn next(&self, id: ConnId) -> Next {
+        match self.conns.get(id.0).is_some_and(|conn| conn.wants_input()) {
+            true => Next::Go,
+            false => Next::Stop,
+        }
+    }
+
+    fn handle_other(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        frame: &Frame<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        match frame.header >> 4 {
+            1 => Err(Violation::SecondConnect),
+            4 => self.handle_ack(now, id, (AckKind::PubAck, frame), fx),
+            5 => self.handle_ack(now, id, (AckKind::PubRec, frame), fx),
+            6 => self.handle_ack(now, id, (AckKind::PubRel, frame), fx),
+            7 => self.handle_ack(now, id, (AckKind::PubComp, frame), fx),
+            8 => self.handle_subscribe(now, id, frame, fx),
+            10 => self.handle_unsubscribe(id, frame, fx),
+            12 => self.handle_pingreq(id, frame, fx),
+            14 => self.handle_disconnect(now, id, frame, fx),
+            15 => self.handle_auth(now, id, frame, fx),
+            _ => Err(Violation::UnexpectedPacket),
+        }
+    }
+
+    fn handle_pingreq(
+        &mut self,
+        id: ConnId,
+        frame: &Frame<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        crate::codec::PingReq::decode(frame.header, frame.body)?;
+        PingResp.encode(fx.out.of(id));
+        self.counters.packets_out[13] += 1;
+        Ok(Next::Go)
+    }
+
+    fn handle_ack(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (kind, frame): (AckKind, &Frame<'_>),
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let ack = Ack::decode(frame.header, frame.body, conn.version)?;
+        let slot = conn.session;
+        let session = self.sessions.get_mut(slot).expect("up");
+        let flow = session.flow_mut();
+        let (packet_id, failed) = (ack.packet_id, ack.reason.is_error());
+        let mut answer = None;
+        let mut done = None;
+        match kind {
+            AckKind::PubAck => done = flow.out.handle_puback(packet_id),
+            AckKind::PubRec if failed => done = flow.out.handle_pubrec_error(packet_id),
+            AckKind::PubRec => {
+                let mut released = None;
+                let reason = match flow.out.handle_pubrec(packet_id, &mut released) {
+                    Recorded::Release => ReasonCode::Success,
+                    Recorded::Unknown => ReasonCode::PacketIdentifierNotFound,
+                };
+                answer = Some((AckKind::PubRel, reason));
+                if let Some(released) = released {
+                    self.counters.queued_bytes -= released.size();
+                }
+            }
+            AckKind::PubRel => {
+                let reason = match flow.inbound.release(packet_id) {
+                    true => ReasonCode::Success,
+                    false => ReasonCode::PacketIdentifierNotFound,
+                };
+                answer = Some((AckKind::PubComp, reason));
+            }
+            AckKind::PubComp => {
+                if flow.out.handle_pubcomp(packet_id) {
+                    self.counters.ledger.held -= 1;
+                    self.counters.ledger.delivered += 1;
+                }
+            }
+        }
+        if let Some(delivery) = done {
+            self.settle(&delivery, failed);
+        }
+        if let Some((kind, reason)) = answer {
+            conn_ack(self, id, (kind, packet_id, reason), fx);
+        }
+        self.pump(now, slot, fx);
+        Ok(Next::Go)
+    }
+
+    /// A delivery was acknowledged, or refused for good.
+    fn settle(&mut self, delivery: &crate::session::Delivery, failed: bool) {
+        if failed {
+            return self.forget(delivery, Some(Drop::Refused));
+        }
+        self.counters.ledger.held -= 1;
+        self.counters.ledger.delivered += 1;
+        self.counters.queued_bytes -= delivery.size();
+    }
+
+    fn handle_disconnect(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        frame: &Frame<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let disconnect = Disconnect::decode(frame.header, frame.body, conn.version)?;
+        if let (Some(expiry_s), Some(session)) =
+            (disconnect.session_expiry_s, self.sessions.get_mut(conn.session))
+        {
+            if session.expiry_s == 0 && expiry_s > 0 {
+                return Err(Violation::SessionExpiryRaised);
+            }
+            session.expiry_s = expiry_s.min(self.options.mqtt.session_expiry_max_s);
+        }
+        let with_will = disconnect.reason != ReasonCode::Success;
+        self.end(now, id, Ending::ByClient { with_will }, fx);
+        Ok(Next::Stop)
+    }
+
+    fn handle_auth(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        frame: &Frame<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
+        if conn.version != Version::V5 {
+            return Err(Violation::UnexpectedPacket);
+        }
+        let auth = Auth::decode(frame.header, frame.body)?;
+        let up = conn.phase == Phase::Up;
+        let session = conn.session;
+        let rare = conn.rare_mut();
+        let Some(method) = rare.method.clone() else { return Err(Violation::UnexpectedPacket) };
+        if auth.method != Some(&*method) {
+            return Err(Violation::MethodChanged);
+        }
+        let step = match auth.reason {
+            ReasonCode::ReAuthenticate if up && !rare.reauthenticating => AuthStep::Reauthenticate,
+            ReasonCode::ContinueAuthentication if !up || rare.reauthenticating => {
+                AuthStep::Continue
+            }
+            _ => return Err(Violation::UnexpectedPacket),
+        };
+        rare.reauthenticating = up;
+        let client_id = match &rare.connect {
+            Some(pending) => pending.client_id.clone(),
+            None => self.sessions.get(session).expect("up").client_id.clone(),
+        };
+        conn.attempt += 1;
+        let request = AuthRequest {
+            conn: id,
+            attempt: conn.attempt,
+            peer: conn.peer,
+            client_id,
+            username: None,
+            password: None,
+            method: Some(method),
+            data: auth.data.map(Into::into),
+            step,
+        };
+        self.ask(now, request, fx);
+        Ok(self.next(id))
+    }
+
+    /// AUTH towards the client (MQTT-4.12.0-2, -5).
+    pub(super) fn send_auth(
+        &mut self,
+        id: ConnId,
+        reason: ReasonCode,
+        data: Option<&[u8]>,
+        fx: &mut Effects,
+    ) {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let method = conn.rare.as_ref().and_then(|rare| rare.method.as_deref());
+        Auth { reason, method, data, ..Auth::default() }.encode(fx.out.of(id));
+        self.counters.packets_out[15] += 1;
+    }
+
+    fn handle_violation(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        violation: Violation,
+        fx: &mut Effects,
+    ) {
+        let Some(conn) = self.conns.get(id.0) else { return };
+        let too_large = Violation::Decode(DecodeError::PacketTooLarge);
+        let why = match violation {
+            v if v == too_large => Refusal::PacketTooLarge,
+            Violation::ReceiveMaximumExceeded => Refusal::ReceiveMaximum,
+            _ => Refusal::ProtocolViolation,
+        };
+        if conn.phase == Phase::AwaitingConnect {
+            return self.drop_silently(id, why, fx);
+        }
+        self.counters.refuse(why);
+        self.end(now, id, Ending::Violation(violation), fx);
+    }
+}
+
+/// Puts an acknowledgement on the connection.
+pub(super) fn conn_ack(
+    shard: &mut Shard,
+    id: ConnId,
+    (kind, packet_id, reason): (AckKind, u16, ReasonCode),
+    fx: &mut Effects,
+) {
+    let conn = shard.conns.get(id.0).expect("looked up by the caller");
+    conn.put_ack(kind, packet_id, reason, fx.out.of(id));
+    shard.counters.packets_out[kind as usize] += 1;
+}

@@ -1,0 +1,249 @@
+//! PUBLISH from a client, from the broker itself and from other shards; and where it goes.
+
+use super::deliver::{Parcel, Terms};
+use super::packets::{Next, conn_ack};
+use super::{Effects, Envelope, MqttOptions, Refusal, Shard, ShardId};
+use crate::base::{ConnId, Now};
+use crate::codec::{AckKind, Frame, Publish, QoS, ReasonCode, Version};
+use crate::message::{Content, Message};
+use crate::routing::ClientKey;
+use crate::session::{Arrival, Violation};
+
+/// Who published: a session of this shard, whose no-local subscriptions are left out, or nobody
+/// here.
+type Publisher = Option<ClientKey>;
+
+impl Shard {
+    #[inline]
+    pub(super) fn handle_publish(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        frame: &Frame<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
+        let publish = Publish::decode(frame.header, frame.body, conn.version)?;
+        if let Some(alias) = publish.topic_alias {
+            return self.handle_aliased(now, id, (alias, publish), fx);
+        }
+        self.handle_resolved(now, id, &publish, fx)
+    }
+
+    /// A PUBLISH with a topic alias: defines it or is named by it.
+    fn handle_aliased(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (alias, mut publish): (u16, Publish<'_>),
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        if alias > self.options.mqtt.topic_alias_maximum {
+            return Err(Violation::TopicAliasInvalid);
+        }
+        let aliases = &mut self.conns.get_mut(id.0).expect("looked up").rare_mut().aliases;
+        if !publish.topic.is_empty() {
+            aliases.define(alias, publish.topic);
+            return self.handle_resolved(now, id, &publish, fx);
+        }
+        let topic = aliases.resolve(alias).ok_or(Violation::TopicAliasInvalid)?.to_owned();
+        publish.topic = &topic;
+        self.handle_resolved(now, id, &publish, fx)
+    }
+
+    fn handle_resolved(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        publish: &Publish<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let mqtt = &self.options.mqtt;
+        if publish.qos > mqtt.maximum_qos {
+            return Err(Violation::QoSNotSupported);
+        }
+        if publish.retain && !mqtt.retain_available {
+            return Err(Violation::RetainNotSupported);
+        }
+        if !self.within_limits(publish.topic) {
+            return Err(Violation::TopicNameInvalid);
+        }
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let (slot, version) = (conn.session, conn.version);
+        if publish.qos == QoS::ExactlyOnce {
+            let receive_maximum = self.options.mqtt.receive_maximum;
+            let session = self.sessions.get_mut(slot).expect("up");
+            let inbound = &mut session.flow_mut().inbound;
+            match inbound.handle_publish(publish.packet_id, receive_maximum) {
+                Arrival::New => {}
+                Arrival::Again => {
+                    let ack = (AckKind::PubRec, publish.packet_id, ReasonCode::Success);
+                    conn_ack(self, id, ack, fx);
+                    return Ok(Next::Go);
+                }
+                Arrival::Excess => return Err(Violation::ReceiveMaximumExceeded),
+            }
+        }
+        self.counters.publish_in[publish.qos as usize] += 1;
+        let reason = self.accept(now, slot, publish, fx);
+        self.acknowledge(id, (slot, version), (publish, reason), fx);
+        Ok(Next::Go)
+    }
+
+    /// Routes a client's message; what to acknowledge it with.
+    fn accept(
+        &mut self,
+        now: Now,
+        slot: u32,
+        publish: &Publish<'_>,
+        fx: &mut Effects,
+    ) -> ReasonCode {
+        if !self.may_publish_to(publish.topic) {
+            self.counters.refuse(Refusal::PublishDenied);
+            return ReasonCode::NotAuthorized;
+        }
+        let content = Content {
+            topic: publish.topic,
+            payload: publish.payload,
+            properties: publish.properties,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_ms: MqttOptions::expires_ms(now.ms, publish.message_expiry_s),
+        };
+        if content.retain && !self.retained_fits(&content) {
+            self.counters.refuse(Refusal::RetainedQuota);
+            return ReasonCode::QuotaExceeded;
+        }
+        self.counters.ledger.received += 1;
+        match self.publish(now, Parcel::borrowed(content), Some(ClientKey(slot)), fx) {
+            0 => ReasonCode::NoMatchingSubscribers,
+            _ => ReasonCode::Success,
+        }
+    }
+
+    /// PUBACK or PUBREC (MQTT-3.3.4-1). 3.x cannot be told of a refusal: it is acknowledged, and
+    /// the refusal is in the counters.
+    #[inline]
+    fn acknowledge(
+        &mut self,
+        id: ConnId,
+        (slot, version): (u32, Version),
+        (publish, reason): (&Publish<'_>, ReasonCode),
+        fx: &mut Effects,
+    ) {
+        let kind = match publish.qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => AckKind::PubAck,
+            QoS::ExactlyOnce => AckKind::PubRec,
+        };
+        if kind == AckKind::PubRec && reason.is_error() && version == Version::V5 {
+            let session = self.sessions.get_mut(slot).expect("up");
+            session.flow_mut().inbound.release(publish.packet_id);
+        }
+        conn_ack(self, id, (kind, publish.packet_id, reason), fx);
+    }
+
+    /// A message of the broker itself, or a will.
+    pub(super) fn handle_internal(&mut self, now: Now, message: &Message, fx: &mut Effects) {
+        self.counters.ledger.internal += 1;
+        self.publish(now, Parcel::kept(message), None, fx);
+    }
+
+    /// A message that another shard received.
+    pub(super) fn handle_arrived(&mut self, now: Now, message: &Message, fx: &mut Effects) {
+        self.counters.ledger.arrived += 1;
+        let mut parcel = Parcel::kept(message);
+        let n = self.publish_here(now, (&mut parcel, None), fx);
+        self.counters.ledger.fan_out(n);
+    }
+
+    /// Retains and routes a message that came in here. Returns the receivers, other shards
+    /// counted once each.
+    fn publish(
+        &mut self,
+        now: Now,
+        mut parcel: Parcel<'_>,
+        publisher: Publisher,
+        fx: &mut Effects,
+    ) -> usize {
+        if parcel.content.retain {
+            let message = parcel.message(&mut self.scratch);
+            self.retain(now, message, fx);
+        }
+        let mut n = self.publish_here(now, (&mut parcel, publisher), fx);
+        if self.options.shards > 1 {
+            n += self.forward(&mut parcel, n > 0, fx);
+        }
+        self.counters.ledger.fan_out(n);
+        n
+    }
+
+    /// Delivers to the receivers of this shard and through the groups it owns.
+    #[inline]
+    fn publish_here(
+        &mut self,
+        now: Now,
+        (parcel, publisher): (&mut Parcel<'_>, Publisher),
+        fx: &mut Effects,
+    ) -> usize {
+        let route = self.router.route(parcel.content.topic);
+        self.images.clear();
+        let mut n = 0;
+        for target in route.targets_for(publisher) {
+            n += 1;
+            let terms = Terms {
+                qos: target.qos,
+                retain: target.retain_as_published && parcel.content.retain,
+                ids: route.identifiers(target),
+                deal: None,
+            };
+            self.deliver(now, target.client.0, terms, parcel, fx);
+        }
+        for &group in &route.groups {
+            n += self.deal(now, group, parcel, fx);
+        }
+        n
+    }
+
+    /// Posts the message to the other shards that may have receivers.
+    fn forward(&mut self, parcel: &mut Parcel<'_>, has_local: bool, fx: &mut Effects) -> usize {
+        if parcel.content.retain {
+            let message = parcel.message(&mut self.scratch);
+            self.counters.ledger.forwarded += 1;
+            fx.mail.post_to_interested(message, has_local);
+            return 1;
+        }
+        let remote = self.router.route(parcel.content.topic).remote;
+        let mut n = 0;
+        for shard in remote.iter().filter(|&shard| shard != self.options.shard.0) {
+            n += 1;
+            let message = parcel.message(&mut self.scratch);
+            fx.mail.post(ShardId(shard), Envelope::Publish(message));
+        }
+        self.counters.ledger.forwarded += n as u64;
+        n
+    }
+
+    /// Brings the books in line with what was found while mail was posted.
+    pub fn account_posted(&mut self, posted: super::mail::Posted) {
+        let ledger = &mut self.counters.ledger;
+        ledger.forwarded += posted.extra;
+        ledger.copies += posted.extra;
+        ledger.forwarded -= posted.none + posted.none_but_local;
+        ledger.copies -= posted.none_but_local;
+        ledger.dropped[super::Drop::NoSubscriber as usize] += posted.none;
+    }
+
+    /// The broker's own limits on topics.
+    pub(super) fn within_limits(&self, topic: &str) -> bool {
+        let mqtt = &self.options.mqtt;
+        topic.len() <= mqtt.topic_bytes_max
+            && (topic.len() < mqtt.topic_levels_max
+                || topic.bytes().filter(|&b| b == b'/').count() < mqtt.topic_levels_max)
+    }
+
+    /// `$SYS` is the broker's own.
+    pub(super) fn may_publish_to(&self, topic: &str) -> bool {
+        !(topic.starts_with("$SYS") && matches!(topic.as_bytes().get(4), None | Some(b'/')))
+    }
+}

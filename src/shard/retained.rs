@@ -1,0 +1,190 @@
+//! Retained messages. Each topic's message lives on one shard, the topic's owner; subscribers ask
+//! the owners, a chunk at a time, as fast as they take what they get.
+
+use super::{
+    ClientRef, Effects, Envelope, RetainedChunk, RetainedQuery, Shard, ShardId,
+};
+use crate::base::Now;
+use crate::message::{Content, Message, NEVER_MS};
+use crate::session::{Delivery, Ids};
+
+/// Messages in a chunk.
+const CHUNK_MAX: usize = 64;
+/// Topics that a sweep for expired messages looks at.
+const SWEEP_MAX: usize = 512;
+
+impl Shard {
+    /// The shard that holds the retained message of `topic`.
+    pub(super) fn retained_owner(&self, topic: &str) -> ShardId {
+        super::owner_of(topic, self.options.shards)
+    }
+
+    /// Whether the broker's limits let the message be retained. Count and bytes are those of this
+    /// shard: topics are spread evenly, so every shard's share fills at the same time.
+    pub(super) fn retained_fits(&self, content: &Content<'_>) -> bool {
+        let limits = &self.options.limits;
+        if content.payload.is_empty() {
+            return true;
+        }
+        let has_room = self.retained.len() < limits.retained_count_max
+            && self.retained.bytes() < limits.retained_bytes_max;
+        content.payload.len() <= limits.retained_payload_bytes_max
+            && (has_room
+                || self.retained_owner(content.topic) != self.options.shard
+                || self.retained.get(content.topic).is_some())
+    }
+
+    /// Stores at the owner. Posted before any interest is looked up: see [`super::mail`].
+    pub(super) fn retain(&mut self, now: Now, message: Message, fx: &mut Effects) {
+        let owner = self.retained_owner(message.topic());
+        if self.options.shards == 1 {
+            self.store_retained(now, message);
+        } else {
+            fx.mail.store(owner, Envelope::Retain(message));
+        }
+    }
+
+    /// Replaces the topic's message (MQTT-3.3.1-5), or removes it (MQTT-3.3.1-6, -7).
+    pub(super) fn store_retained(&mut self, now: Now, message: Message) {
+        let content = message.content();
+        if content.payload.is_empty() || content.expired(now.ms) {
+            self.retained.remove(content.topic);
+            return;
+        }
+        let limits = &self.options.limits;
+        let full = self.retained.len() >= limits.retained_count_max
+            || self.retained.bytes() >= limits.retained_bytes_max;
+        if full && self.retained.get(content.topic).is_none() {
+            return self.counters.refuse(super::Refusal::RetainedQuota);
+        }
+        if message.expires_ms() != NEVER_MS {
+            self.arm_sweep(now);
+        }
+        let bytes = message.size();
+        let topic = message.clone();
+        self.retained.insert(topic.topic(), message, bytes);
+    }
+
+    /// Asks for the next chunk of the session's first pull. False: there is none, or an answer is
+    /// under way.
+    pub(super) fn ask_retained(&mut self, now: Now, slot: u32, fx: &mut Effects) -> bool {
+        let asker = self.client_ref(slot);
+        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let Some(flow) = session.flow.as_deref_mut() else { return false };
+        let Some(pull) = flow.pulls.front_mut() else { return false };
+        if pull.asked {
+            return false;
+        }
+        let Some(&shard) = pull.shards.last() else {
+            flow.pulls.pop_front();
+            return true;
+        };
+        pull.asked = true;
+        let query = RetainedQuery {
+            asker,
+            ticket: pull.ticket,
+            filter: pull.filter.clone(),
+            after: pull.after.clone(),
+        };
+        if self.options.shards == 1 {
+            let chunk = self.find_chunk(now, query);
+            self.take_chunk(now, chunk);
+            return true;
+        }
+        // To this shard too it goes by mail: a store may be on its way in front of it.
+        fx.mail.post(shard, Envelope::RetainedQuery(Box::new(query)));
+        false
+    }
+
+    /// A subscriber on some shard asks.
+    pub(super) fn answer_query(&mut self, now: Now, query: RetainedQuery, fx: &mut Effects) {
+        let to = query.asker.shard;
+        let chunk = self.find_chunk(now, query);
+        fx.mail.post(to, Envelope::RetainedChunk(Box::new(chunk)));
+    }
+
+    fn find_chunk(&mut self, now: Now, query: RetainedQuery) -> RetainedChunk {
+        let RetainedQuery { asker, ticket, filter, after } = query;
+        let mut messages = Vec::new();
+        let mut expired: Vec<Box<str>> = Vec::new();
+        let next = self.retained.walk(&filter, after.as_deref(), CHUNK_MAX, |topic, message| {
+            match message.content().expired(now.ms) {
+                true => expired.push(topic.into()),
+                false => messages.push(message.clone()),
+            }
+        });
+        for topic in expired {
+            self.retained.remove(&topic);
+        }
+        RetainedChunk { asker, ticket, from: self.options.shard, messages, next }
+    }
+
+    /// An answer came.
+    pub(super) fn handle_chunk(&mut self, now: Now, chunk: RetainedChunk, fx: &mut Effects) {
+        let slot = chunk.asker.slot;
+        self.take_chunk(now, chunk);
+        self.pump(now, slot, fx);
+    }
+
+    fn take_chunk(&mut self, now: Now, chunk: RetainedChunk) {
+        let Some(session) = self.sessions.get_mut(chunk.asker.slot) else { return };
+        if session.generation != chunk.asker.generation {
+            return;
+        }
+        let Some(flow) = session.flow.as_deref_mut() else { return };
+        // Unsubscribed meanwhile: the answer is for nobody.
+        let Some(pull) = flow.pulls.front_mut().filter(|pull| pull.ticket == chunk.ticket) else {
+            return;
+        };
+        pull.asked = false;
+        if chunk.next.is_none() {
+            pull.shards.pop();
+        }
+        pull.after = chunk.next;
+        let subscription = pull.subscription;
+        for message in chunk.messages {
+            let content = message.content();
+            if content.expired(now.ms) {
+                continue;
+            }
+            let qos = subscription.qos.min(content.qos);
+            let ids = match subscription.identifier {
+                Some(id) => Ids::One([id.get()]),
+                None => Ids::None,
+            };
+            let delivery = Delivery { message, qos, retain: true, ids, deal: None };
+            self.counters.ledger.copies += 1;
+            self.counters.ledger.held += 1;
+            self.counters.queued_bytes += delivery.size();
+            flow.retained.push_back(delivery);
+        }
+    }
+
+    /// Looks at some more topics and forgets what has expired.
+    pub(super) fn sweep_retained(&mut self, now: Now) {
+        let mut expired: Vec<Box<str>> = Vec::new();
+        let after = self.retained_sweep.take();
+        self.retained_sweep =
+            self.retained.walk("#", after.as_deref(), SWEEP_MAX, |topic, message| {
+                if message.content().expired(now.ms) {
+                    expired.push(topic.into());
+                }
+            });
+        for topic in expired {
+            self.retained.remove(&topic);
+        }
+    }
+
+    /// How other shards name the session in `slot`.
+    pub(super) fn client_ref(&self, slot: u32) -> ClientRef {
+        let generation = self.sessions.get(slot).map_or(0, |session| session.generation);
+        ClientRef { shard: self.options.shard, slot, generation }
+    }
+
+    /// The session that a name means, if it is still there.
+    pub(super) fn named(&self, client: ClientRef) -> Option<u32> {
+        let session = self.sessions.get(client.slot)?;
+        (session.generation == client.generation).then_some(client.slot)
+    }
+}
+

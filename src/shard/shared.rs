@@ -1,0 +1,363 @@
+//! Shared subscriptions across shards (MQTT 5 section 4.8.2).
+//!
+//! A group lives on one shard, its owner, which deals each message to one member. A member on
+//! another shard gets it by mail. What its member may never acknowledge is offered back: the
+//! member keeps it until the owner says that another one took it.
+
+use super::deliver::{Parcel, Terms};
+use super::{
+    ClientRef, Dealt, Drop, Effects, Envelope, GroupChange, Membership, Offered, Shard, ShardId,
+};
+use crate::base::Now;
+use crate::codec::QoS;
+use crate::routing::{ClientKey, GroupId, Member, Subscription, group_owner};
+use crate::session::{Deal, Delivery, GroupKey, SharedSubscription, Stage};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// The names of the groups that this shard owns, as they go by mail.
+#[derive(Default)]
+pub(super) struct Groups(HashMap<GroupId, Arc<GroupKey>>);
+
+impl Shard {
+    /// The session in `slot` joins, or changes its subscription. True: SUBACK has to wait for the
+    /// owner, so that nothing published after it misses the group.
+    pub(super) fn join(
+        &mut self,
+        slot: u32,
+        (share, filter): (&str, &str),
+        (subscription, ticket): (Subscription, u32),
+        fx: &mut Effects,
+    ) -> bool {
+        let owner = ShardId(group_owner(share, filter, self.options.shards));
+        let session = self.sessions.get_mut(slot).expect("up");
+        let shared = session.shared.get_or_insert_default();
+        let is_it = |known: &&mut SharedSubscription| {
+            *known.key.share == *share && *known.key.filter == *filter
+        };
+        let key = match shared.iter_mut().find(is_it) {
+            Some(known) => {
+                known.subscription = subscription;
+                known.key.clone()
+            }
+            None => {
+                let key =
+                    Arc::new(GroupKey { owner, share: share.into(), filter: filter.into() });
+                shared.push(SharedSubscription { key: key.clone(), subscription });
+                key
+            }
+        };
+        let change = Membership::Join { subscription, ticket };
+        self.tell_owner(slot, key, change, fx);
+        owner != self.options.shard
+    }
+
+    /// The session in `slot` leaves. False: it was no member.
+    pub(super) fn leave(
+        &mut self,
+        slot: u32,
+        (share, filter): (&str, &str),
+        fx: &mut Effects,
+    ) -> bool {
+        let session = self.sessions.get_mut(slot).expect("up");
+        let Some(shared) = session.shared.as_mut() else { return false };
+        let is_it = |s: &SharedSubscription| *s.key.share == *share && *s.key.filter == *filter;
+        let Some(at) = shared.iter().position(is_it) else { return false };
+        let key = shared.swap_remove(at).key;
+        if shared.is_empty() {
+            session.shared = None;
+        }
+        self.tell_owner(slot, key, Membership::Leave, fx);
+        true
+    }
+
+    /// The session in `slot` got or lost its connection.
+    pub(super) fn set_member_connected(&mut self, slot: u32, connected: bool, fx: &mut Effects) {
+        let session = self.sessions.get(slot).expect("looked up by the caller");
+        let Some(shared) = &session.shared else { return };
+        let keys: Vec<_> = shared.iter().map(|s| s.key.clone()).collect();
+        for key in keys {
+            self.tell_owner(slot, key, Membership::Connected(connected), fx);
+        }
+    }
+
+    /// Takes the session out of all its groups.
+    pub(super) fn leave_all(&mut self, slot: u32, fx: &mut Effects) {
+        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let Some(shared) = session.shared.take() else { return };
+        for known in *shared {
+            self.tell_owner(slot, known.key, Membership::Leave, fx);
+        }
+    }
+
+    fn tell_owner(
+        &mut self,
+        slot: u32,
+        key: Arc<GroupKey>,
+        change: Membership,
+        fx: &mut Effects,
+    ) {
+        let member = self.client_ref(slot);
+        let owner = key.owner;
+        let change = GroupChange { member, key, change };
+        if owner == self.options.shard {
+            self.change_group(change);
+        } else {
+            fx.mail.post(owner, Envelope::Group(Box::new(change)));
+        }
+    }
+
+    /// A member on another shard changes.
+    pub(super) fn handle_group_change(&mut self, change: GroupChange, fx: &mut Effects) {
+        let client = change.member;
+        if let Some(ticket) = self.change_group(change) {
+            fx.mail.post(client.shard, Envelope::Joined { client, ticket });
+        }
+    }
+
+    /// Returns the ticket of a join that has to be answered.
+    fn change_group(&mut self, change: GroupChange) -> Option<u32> {
+        let GroupChange { member, key, change } = change;
+        let (shard, client) = (member.shard.0, ClientKey(member.slot));
+        match change {
+            Membership::Join { subscription, ticket } => {
+                let generation = member.generation;
+                let member = Member { shard, connected: true, client, generation, subscription };
+                let group = self.router.join(&key.share, &key.filter, member);
+                self.groups.0.entry(group).or_insert(key);
+                return Some(ticket);
+            }
+            Membership::Leave => {
+                if let Some(group) = self.router.group(&key.share, &key.filter) {
+                    self.router.leave(group, shard, client);
+                    if self.router.group_names(group).is_none() {
+                        self.groups.0.remove(&group);
+                    }
+                }
+            }
+            Membership::Connected(connected) => {
+                if let Some(group) = self.router.group(&key.share, &key.filter) {
+                    self.router.set_connected(group, shard, client, connected);
+                }
+            }
+        }
+        None
+    }
+
+    /// An owner has carried out a join: SUBACK may go when it was the last one.
+    pub(super) fn handle_joined(
+        &mut self,
+        now: Now,
+        client: ClientRef,
+        ticket: u32,
+        fx: &mut Effects,
+    ) {
+        let Some(slot) = self.named(client) else { return };
+        let session = self.sessions.get_mut(slot).expect("named just now");
+        let (Some(id), Some(flow)) = (session.conn, session.flow.as_mut()) else { return };
+        let Some(at) = flow.subacks.iter().position(|p| p.ticket == ticket) else { return };
+        flow.subacks[at].waiting -= 1;
+        if flow.subacks[at].waiting == 0 {
+            let pending = flow.subacks.remove(at);
+            self.send_suback(now, id, pending, fx);
+        }
+    }
+
+    /// Deals a message to one member of the group. Returns how many got it: 1 or 0.
+    pub(super) fn deal(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        parcel: &mut Parcel<'_>,
+        fx: &mut Effects,
+    ) -> usize {
+        let chosen = self.choose(group, None, fx).or_else(|| self.router.next(group, |_| true));
+        let Some(member) = chosen else { return 0 };
+        self.deal_to(now, (group, member), parcel, fx);
+        1
+    }
+
+    /// A connected member: one that can take a message now, or else any.
+    fn choose(
+        &mut self,
+        group: GroupId,
+        except: Option<ClientRef>,
+        fx: &Effects,
+    ) -> Option<Member> {
+        let here = self.options.shard;
+        let (limits, mqtt) = (&self.options.limits, &self.options.mqtt);
+        let sessions = &self.sessions;
+        let stands = |member: &Member| {
+            member.connected
+                && except.is_none_or(|except| {
+                    (except.shard.0, except.slot) != (member.shard, member.client.0)
+                })
+        };
+        let ready = |member: &Member| {
+            if ShardId(member.shard) != here {
+                return true;
+            }
+            let Some(session) = sessions.get(member.client.0) else { return false };
+            let window = session.window(mqtt.inflight_max);
+            session.flow.as_ref().is_none_or(|flow| flow.out.can_begin(window))
+                && session
+                    .conn
+                    .is_some_and(|conn| fx.out.backlog(conn) <= limits.outbox_bytes_max)
+        };
+        self.router
+            .next(group, |member| stands(member) && ready(member))
+            .or_else(|| self.router.next(group, stands))
+    }
+
+    fn deal_to(
+        &mut self,
+        now: Now,
+        (group, member): (GroupId, Member),
+        parcel: &mut Parcel<'_>,
+        fx: &mut Effects,
+    ) {
+        let key = self.groups.0.get(&group).expect("a group is named as long as it lives").clone();
+        if ShardId(member.shard) == self.options.shard {
+            let slot = member.client.0;
+            return self.deliver_dealt(now, (slot, key), member.subscription, parcel, fx);
+        }
+        let to = ShardId(member.shard);
+        let dealt = Dealt {
+            member: ClientRef { shard: to, slot: member.client.0, generation: member.generation },
+            group: key,
+            message: parcel.message(&mut self.scratch),
+            subscription: member.subscription,
+        };
+        self.counters.ledger.forwarded += 1;
+        fx.mail.post(to, Envelope::Dealt(Box::new(dealt)));
+    }
+
+    fn deliver_dealt(
+        &mut self,
+        now: Now,
+        (slot, group): (u32, Arc<GroupKey>),
+        subscription: Subscription,
+        parcel: &mut Parcel<'_>,
+        fx: &mut Effects,
+    ) {
+        let qos = subscription.qos.min(parcel.content.qos);
+        let id = subscription.identifier.map(|id| [id.get()]);
+        let deal = (qos != QoS::AtMostOnce)
+            .then(|| Box::new(Deal { group, ticket: self.ticket() }));
+        let terms = Terms {
+            qos,
+            retain: subscription.retain_as_published && parcel.content.retain,
+            ids: id.as_ref().map_or(&[][..], |id| &id[..]),
+            deal,
+        };
+        self.deliver(now, slot, terms, parcel, fx);
+    }
+
+    /// A message that another shard dealt to one of this shard's clients.
+    pub(super) fn handle_dealt(&mut self, now: Now, dealt: Dealt, fx: &mut Effects) {
+        self.counters.ledger.arrived += 1;
+        let Dealt { member, group, message, subscription } = dealt;
+        let is_member = |slot: &u32| {
+            let session = self.sessions.get(*slot).expect("named just now");
+            session.shared.iter().flat_map(|shared| shared.iter()).any(|s| *s.key == *group)
+        };
+        match self.named(member).filter(is_member) {
+            Some(slot) => {
+                let mut parcel = Parcel::kept(&message);
+                self.deliver_dealt(now, (slot, group), subscription, &mut parcel, fx);
+            }
+            None => {
+                self.counters.ledger.forwarded += 1;
+                let offer = Offered { group, message, by: member, ticket: None };
+                self.offer(now, offer, fx);
+            }
+        }
+    }
+
+    fn offer(&mut self, now: Now, offer: Offered, fx: &mut Effects) {
+        let owner = offer.group.owner;
+        if owner == self.options.shard {
+            self.handle_offered(now, offer, fx);
+        } else {
+            fx.mail.post(owner, Envelope::Offered(Box::new(offer)));
+        }
+    }
+
+    /// A session lost its connection: other members may have what it was dealt.
+    pub(super) fn offer_dealt(&mut self, now: Now, slot: u32, fx: &mut Effects) {
+        let by = self.client_ref(slot);
+        let session = self.sessions.get(slot).expect("looked up by the caller");
+        let Some(flow) = &session.flow else { return };
+        let offers: Vec<Offered> = flow
+            .out
+            .dealt()
+            .filter_map(|delivery| {
+                let deal = delivery.deal.as_ref()?;
+                let (group, message) = (deal.group.clone(), delivery.message.clone());
+                Some(Offered { group, message, by, ticket: Some(deal.ticket) })
+            })
+            .collect();
+        for offer in offers {
+            self.offer(now, offer, fx);
+        }
+    }
+
+    /// A session ended with this delivery unfinished: the group gets it back, unless QoS 2 was
+    /// begun (MQTT-4.8.2-5).
+    pub(super) fn return_dealt(
+        &mut self,
+        now: Now,
+        (by, stage): (ClientRef, Option<Stage>),
+        delivery: Delivery,
+        fx: &mut Effects,
+    ) {
+        let deal = match (&delivery.deal, stage) {
+            (Some(deal), None | Some(Stage::Ack)) => deal,
+            _ => return self.forget(&delivery, Some(Drop::SessionEnded)),
+        };
+        self.counters.ledger.held -= 1;
+        self.counters.ledger.forwarded += 1;
+        self.counters.queued_bytes -= delivery.size();
+        let group = deal.group.clone();
+        let offer = Offered { group, message: delivery.message, by, ticket: None };
+        self.offer(now, offer, fx);
+    }
+
+    /// At the owner: deals an offered message to somebody else.
+    pub(super) fn handle_offered(&mut self, now: Now, offer: Offered, fx: &mut Effects) {
+        let Offered { group: key, message, by, ticket } = offer;
+        let group = self.router.group(&key.share, &key.filter);
+        let mut parcel = Parcel::kept(&message);
+        let Some(ticket) = ticket else {
+            self.counters.ledger.arrived += 1;
+            let n = group.map_or(0, |group| self.deal(now, group, &mut parcel, fx));
+            return self.counters.ledger.fan_out(n);
+        };
+        let Some(group) = group else { return };
+        let Some(member) = self.choose(group, Some(by), fx) else { return };
+        self.counters.ledger.arrived += 1;
+        self.deal_to(now, (group, member), &mut parcel, fx);
+        if by.shard == self.options.shard {
+            self.handle_taken(by, ticket);
+        } else {
+            fx.mail.post(by.shard, Envelope::Taken { client: by, ticket });
+        }
+    }
+
+    /// At the member: another one has it.
+    pub(super) fn handle_taken(&mut self, client: ClientRef, ticket: u32) {
+        self.counters.ledger.forwarded += 1;
+        let taken = self.named(client).and_then(|slot| {
+            let session = self.sessions.get_mut(slot)?;
+            session.flow.as_mut()?.out.remove_dealt(ticket)
+        });
+        match taken {
+            Some(delivery) => {
+                self.counters.ledger.held -= 1;
+                self.counters.queued_bytes -= delivery.size();
+            }
+            // It came back and acknowledged in the meantime: the group has got two.
+            None => self.counters.ledger.copies += 1,
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+
+use super::packets::Next;
+use super::{Effects, Refusal, Shard};
+use crate::base::{ConnId, Now, ShardId};
+use crate::codec::{
+    Filter, Frame, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeOptions, UnsubAck,
+    Unsubscribe, Version,
+};
+use crate::routing::{ClientKey, Subscription};
+use crate::session::{PendingSuback, RetainedPull, Violation};
+use std::num::NonZeroU32;
+
+/// What one SUBSCRIBE has led to so far.
+struct Progress {
+    id: ConnId,
+    slot: u32,
+    identifier: Option<NonZeroU32>,
+    ticket: u32,
+    waiting: u32,
+    pulls: Vec<RetainedPull>,
+}
+
+impl Shard {
+    pub(super) fn handle_subscribe(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        frame: &Frame<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let (slot, version) = (conn.session, conn.version);
+        let subscribe = Subscribe::decode(frame.header, frame.body, version)?;
+        let mut progress = Progress {
+            id,
+            slot,
+            identifier: subscribe.subscription_id.and_then(NonZeroU32::new),
+            ticket: self.ticket(),
+            waiting: 0,
+            pulls: Vec::new(),
+        };
+        let mut reasons = Vec::new();
+        for (filter, options) in subscribe.filters() {
+            reasons.push(self.subscribe(filter, options, &mut progress, fx)?);
+        }
+        let Progress { ticket, waiting, pulls, .. } = progress;
+        let packet_id = subscribe.packet_id;
+        let pending = PendingSuback { ticket, packet_id, reasons, waiting, pulls };
+        if waiting > 0 {
+            let session = self.sessions.get_mut(slot).expect("up");
+            session.flow_mut().subacks.push(pending);
+        } else {
+            self.send_suback(now, id, pending, fx);
+        }
+        Ok(Next::Go)
+    }
+
+    /// One filter. An error only for what is wrong with the whole packet (MQTT-3.8.3-4).
+    fn subscribe(
+        &mut self,
+        text: &str,
+        options: SubscribeOptions,
+        progress: &mut Progress,
+        fx: &mut Effects,
+    ) -> Result<ReasonCode, Violation> {
+        let filter = match self.check_filter(text) {
+            Ok(filter) => filter,
+            Err(reason) => return Ok(reason),
+        };
+        if filter.share.is_some() && options.no_local {
+            return Err(Violation::UnexpectedPacket);
+        }
+        let granted = options.qos.min(self.options.mqtt.maximum_qos);
+        let subscription = Subscription {
+            qos: granted,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            identifier: progress.identifier,
+        };
+        let session = self.sessions.get(progress.slot).expect("up");
+        let shared_len = session.shared.as_ref().map_or(0, |shared| shared.len());
+        if session.subscriptions.len() + shared_len >= self.options.limits.subscriptions_max
+            && !self.has_subscription(progress.slot, &filter)
+        {
+            self.counters.refuse(Refusal::SubscriptionQuota);
+            return Ok(ReasonCode::QuotaExceeded);
+        }
+        if let Some(share) = filter.share {
+            let waits = self.join_group(progress, (share, filter.levels), subscription, fx);
+            progress.waiting += u32::from(waits);
+            return Ok(ReasonCode::granted(granted));
+        }
+        let client = ClientKey(progress.slot);
+        let subscribed = self.router.subscribe(client, filter.levels, subscription);
+        if subscribed.is_new {
+            let session = self.sessions.get_mut(progress.slot).expect("up");
+            session.subscriptions.push(subscribed.id);
+        }
+        let wants_retained = match options.retain_handling {
+            RetainHandling::SendOnSubscribe => true,
+            RetainHandling::SendIfNew => subscribed.is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        if wants_retained {
+            let pull = self.retained_pull(filter.levels, subscription);
+            progress.pulls.push(pull);
+        }
+        Ok(ReasonCode::granted(granted))
+    }
+
+    fn check_filter<'a>(&mut self, text: &'a str) -> Result<Filter<'a>, ReasonCode> {
+        let filter = Filter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+        if !self.within_limits(filter.levels) {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        if filter.has_wildcard && !self.options.mqtt.wildcard_available {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if filter.share.is_some() && !self.options.mqtt.shared_available {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+        }
+        Ok(filter)
+    }
+
+    fn has_subscription(&self, slot: u32, filter: &Filter<'_>) -> bool {
+        let session = self.sessions.get(slot).expect("up");
+        match filter.share {
+            Some(share) => session.shared.iter().flat_map(|shared| shared.iter()).any(|known| {
+                *known.key.share == *share && *known.key.filter == *filter.levels
+            }),
+            None => session
+                .subscriptions
+                .iter()
+                .any(|&id| self.router.filter(id) == filter.levels),
+        }
+    }
+
+    fn join_group(
+        &mut self,
+        progress: &mut Progress,
+        (share, filter): (&str, &str),
+        subscription: Subscription,
+        fx: &mut Effects,
+    ) -> bool {
+        self.join(progress.slot, (share, filter), (subscription, progress.ticket), fx)
+    }
+
+    /// A question for retained messages, of the shards that may have some.
+    fn retained_pull(&mut self, filter: &str, subscription: Subscription) -> RetainedPull {
+        let shards = match filter.contains(['+', '#']) {
+            true => (0..self.options.shards).rev().map(ShardId).collect(),
+            false => vec![self.retained_owner(filter)],
+        };
+        RetainedPull {
+            ticket: self.ticket(),
+            filter: filter.into(),
+            subscription,
+            shards,
+            after: None,
+            asked: false,
+        }
+    }
+
+    /// SUBACK, and then the retained messages.
+    pub(super) fn send_suback(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        pending: PendingSuback,
+        fx: &mut Effects,
+    ) {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let slot = conn.session;
+        let suback = SubAck::new(pending.packet_id, &pending.reasons);
+        suback.encode(conn.version, fx.out.of(id));
+        self.counters.packets_out[9] += 1;
+        if pending.pulls.is_empty() {
+            return;
+        }
+        let session = self.sessions.get_mut(slot).expect("up");
+        session.flow_mut().pulls.extend(pending.pulls);
+        self.pump(now, slot, fx);
+    }
+
+    pub(super) fn handle_unsubscribe(
+        &mut self,
+        id: ConnId,
+        frame: &Frame<'_>,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let (slot, version): (u32, Version) = (conn.session, conn.version);
+        let unsubscribe = Unsubscribe::decode(frame.header, frame.body, version)?;
+        let mut reasons = Vec::new();
+        for text in unsubscribe.filters() {
+            reasons.push(self.unsubscribe(slot, text, fx));
+        }
+        let unsuback = UnsubAck::new(unsubscribe.packet_id, &reasons);
+        unsuback.encode(version, fx.out.of(id));
+        self.counters.packets_out[11] += 1;
+        Ok(Next::Go)
+    }
+
+    fn unsubscribe(&mut self, slot: u32, text: &str, fx: &mut Effects) -> ReasonCode {
+        let Ok(filter) = Filter::parse(text) else { return ReasonCode::TopicFilterInvalid };
+        if let Some(share) = filter.share {
+            return match self.leave(slot, (share, filter.levels), fx) {
+                true => ReasonCode::Success,
+                false => ReasonCode::NoSubscriptionExisted,
+            };
+        }
+        let Some(id) = self.router.unsubscribe(ClientKey(slot), filter.levels) else {
+            return ReasonCode::NoSubscriptionExisted;
+        };
+        let session = self.sessions.get_mut(slot).expect("up");
+        session.subscriptions.retain(|known| *known != id);
+        if let Some(flow) = &mut session.flow {
+            // What was asked for and not begun is not wanted any more (MQTT-3.10.4-2).
+            flow.pulls.retain(|pull| *pull.filter != *filter.levels);
+        }
+        ReasonCode::Success
+    }
+
+    /// A number that no other question of this shard has.
+    pub(super) fn ticket(&mut self) -> u32 {
+        self.next_ticket = self.next_ticket.wrapping_add(1);
+        self.next_ticket
+    }
+}

@@ -1,0 +1,119 @@
+//! Deadlines. Each connection and each session without one has at most one live alarm; when it
+//! rings, what is really due is looked up, so traffic never touches the calendar.
+
+use super::close::Ending;
+use super::conn::Phase;
+use super::{Effects, Refusal, Shard};
+use crate::base::{ConnId, Now};
+
+/// How often retained messages are swept for expired ones, in milliseconds.
+const SWEEP_MS: u64 = 5_000;
+
+/// What an alarm is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Alarm {
+    /// CONNECT deadline or keep alive.
+    Connection(ConnId),
+    /// Will delay or session expiry.
+    Session(u32),
+    /// Expired retained messages.
+    Sweep,
+}
+
+impl Shard {
+    /// Wakes the connection at `deadline_ms`, unless it is woken earlier anyway.
+    pub(super) fn arm_connection(&mut self, deadline_ms: u64, id: ConnId) {
+        let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
+        if conn.alarm_ms > deadline_ms {
+            conn.alarm_ms = deadline_ms;
+            self.alarms.arm(deadline_ms, Alarm::Connection(id));
+        }
+    }
+
+    /// Wakes a session without a connection when its will or its end is due.
+    pub(super) fn arm_session(&mut self, slot: u32) {
+        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let deadline = session.deadline_ms();
+        if session.alarm_ms > deadline {
+            session.alarm_ms = deadline;
+            self.alarms.arm(deadline, Alarm::Session(slot));
+        }
+    }
+
+    pub(super) fn arm_sweep(&mut self, now: Now) {
+        if !self.sweep_armed {
+            self.sweep_armed = true;
+            self.alarms.arm(now.ms + SWEEP_MS, Alarm::Sweep);
+        }
+    }
+
+    pub(super) fn handle_tick(&mut self, now: Now, fx: &mut Effects) {
+        while let Some(alarms) = self.alarms.pop_due(now.ms) {
+            for alarm in alarms {
+                match alarm {
+                    Alarm::Connection(id) => self.wake_connection(now, id, fx),
+                    Alarm::Session(slot) => self.wake_session(now, slot, fx),
+                    Alarm::Sweep => {
+                        self.sweep_armed = false;
+                        self.sweep_retained(now);
+                        if self.retained.len() > 0 {
+                            self.arm_sweep(now);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn wake_connection(&mut self, now: Now, id: ConnId, fx: &mut Effects) {
+        // The slot may have another connection by now, with an alarm of its own.
+        let Some(conn) = self.conns.get_mut(id.0).filter(|conn| conn.alarm_ms <= now.ms) else {
+            return;
+        };
+        conn.alarm_ms = u64::MAX;
+        let (deadline, ending, why) = match conn.phase {
+            Phase::Up if conn.silence_ms_max == 0 => return,
+            Phase::Up => {
+                let deadline = conn.last_packet_ms + u64::from(conn.silence_ms_max);
+                (deadline, Ending::KeepAlive, Refusal::KeepAliveTimeout)
+            }
+            _ => {
+                let deadline = conn.opened_ms + self.options.mqtt.connect_timeout_ms;
+                (deadline, Ending::PeerClosed, Refusal::ConnectTimeout)
+            }
+        };
+        let slot = conn.session;
+        if now.ms < deadline {
+            if let Some(session) = self.sessions.get_mut(slot) {
+                session.drop_idle_flow();
+            }
+            return self.arm_connection(deadline, id);
+        }
+        match ending {
+            Ending::PeerClosed => self.drop_silently(id, why, fx),
+            _ => {
+                self.counters.refuse(why);
+                self.end(now, id, ending, fx);
+            }
+        }
+    }
+
+    fn wake_session(&mut self, now: Now, slot: u32, fx: &mut Effects) {
+        let Some(session) = self.sessions.get_mut(slot).filter(|s| s.alarm_ms <= now.ms) else {
+            return;
+        };
+        session.alarm_ms = u64::MAX;
+        if session.conn.is_some() {
+            return;
+        }
+        if session.ends_ms() <= now.ms {
+            return self.end_session(now, slot, fx);
+        }
+        if session.will_due_ms() <= now.ms
+            && let Some(will) = session.will.take()
+        {
+            self.publish_will(now, &will, fx);
+        }
+        self.arm_session(slot);
+    }
+}
