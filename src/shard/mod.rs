@@ -98,13 +98,13 @@ impl Shard {
         seed: u64,
     ) -> Shard {
         assert!(options.shard.0 < options.shards, "a shard is one of the shards");
-        let router = Router::new(options.shard.0, directory);
+        let router = Router::new(options.shard.0, directory, seed);
         Shard {
             conns: Paged::default(),
             sessions: Paged::default(),
             by_client_id: HashTable::new(),
             router,
-            retained: Retained::default(),
+            retained: Retained::new(seed, Message::size),
             retained_sweep: None,
             sweep_armed: false,
             groups: shared::Groups::default(),

@@ -60,9 +60,8 @@ impl Shard {
         if message.expires_ms() != NEVER_MS {
             self.arm_sweep(now);
         }
-        let bytes = message.size();
-        let topic = message.clone();
-        self.retained.insert(topic.topic(), message, bytes);
+        let stored = message.clone();
+        self.retained.insert(message.topic(), stored);
     }
 
     /// Asks for the next chunk of the session's first pull. False: there is none, or an answer is
@@ -165,7 +164,7 @@ impl Shard {
         let mut expired: Vec<Box<str>> = Vec::new();
         let after = self.retained_sweep.take();
         self.retained_sweep =
-            self.retained.walk("#", after.as_deref(), SWEEP_MAX, |topic, message| {
+            self.retained.sweep(after.as_deref(), SWEEP_MAX, |topic, message| {
                 if message.content().expired(now.ms) {
                     expired.push(topic.into());
                 }
