@@ -6,7 +6,7 @@ use super::{Effects, Envelope, MqttOptions, Refusal, Shard, ShardId};
 use crate::base::{ConnId, Now};
 use crate::codec::{AckKind, Frame, Publish, QoS, ReasonCode, Version};
 use crate::message::{Content, Message};
-use crate::routing::ClientKey;
+use crate::routing::{ClientKey, ShardSet};
 use crate::session::{Arrival, Violation};
 
 /// Who published: a session of this shard, whose no-local subscriptions are left out, or nobody
@@ -153,7 +153,7 @@ impl Shard {
     pub(super) fn handle_arrived(&mut self, now: Now, message: &Message, fx: &mut Effects) {
         self.counters.ledger.arrived += 1;
         let mut parcel = Parcel::kept(message);
-        let n = self.publish_here(now, (&mut parcel, None), fx);
+        let (n, _) = self.publish_here(now, (&mut parcel, None), fx);
         self.counters.ledger.fan_out(n);
     }
 
@@ -170,22 +170,23 @@ impl Shard {
             let message = parcel.message(&mut self.scratch);
             self.retain(now, message, fx);
         }
-        let mut n = self.publish_here(now, (&mut parcel, publisher), fx);
+        let (mut n, remote) = self.publish_here(now, (&mut parcel, publisher), fx);
         if self.options.shards > 1 {
-            n += self.forward(&mut parcel, n > 0, fx);
+            n += self.forward((&mut parcel, n > 0), remote, fx);
         }
         self.counters.ledger.fan_out(n);
         n
     }
 
-    /// Delivers to the receivers of this shard and through the groups it owns.
+    /// Delivers to the receivers of this shard and through the groups it owns. Returns how many
+    /// there were, and the other shards that may have some.
     #[inline]
     fn publish_here(
         &mut self,
         now: Now,
         (parcel, publisher): (&mut Parcel<'_>, Publisher),
         fx: &mut Effects,
-    ) -> usize {
+    ) -> (usize, ShardSet) {
         let route = self.router.route(parcel.content.topic);
         self.images.clear();
         let mut n = 0;
@@ -202,18 +203,22 @@ impl Shard {
         for &group in &route.groups {
             n += self.deal(now, group, parcel, fx);
         }
-        n
+        (n, route.remote)
     }
 
     /// Posts the message to the other shards that may have receivers.
-    fn forward(&mut self, parcel: &mut Parcel<'_>, has_local: bool, fx: &mut Effects) -> usize {
+    fn forward(
+        &mut self,
+        (parcel, has_local): (&mut Parcel<'_>, bool),
+        remote: ShardSet,
+        fx: &mut Effects,
+    ) -> usize {
         if parcel.content.retain {
             let message = parcel.message(&mut self.scratch);
             self.counters.ledger.forwarded += 1;
             fx.mail.post_to_interested(message, has_local);
             return 1;
         }
-        let remote = self.router.route(parcel.content.topic).remote;
         let mut n = 0;
         for shard in remote.iter().filter(|&shard| shard != self.options.shard.0) {
             n += 1;
