@@ -5,6 +5,9 @@
 //! Up to and including `shard` everything is sans-io: no socket, clock, thread or randomness.
 
 pub mod base;
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod limits;
+pub mod logging;
 pub mod routing;

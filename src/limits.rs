@@ -47,7 +47,7 @@ pub const CONTROL_REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most entries in one page of a listing (`ctl clients list`, `ctl subscriptions list`).
 pub const CONTROL_PAGE_MAX: usize = 1000;
 /// Time in which a request has to arrive and its reply has to be taken, in milliseconds.
-pub const CONTROL_TIMEOUT_MS: u64 = 2000;
+pub const CONTROL_TIMEOUT_MS: u64 = 1000;
 
 // Defaults, in the order of `etc/ringmq.toml`.
 
@@ -55,9 +55,9 @@ pub const STOP_DEADLINE_S_DEFAULT: u64 = 10;
 pub const PACKET_BYTES_DEFAULT: u64 = 1 << 20;
 pub const CLIENT_ID_BYTES_DEFAULT: u64 = 1024;
 pub const TOPIC_LEVELS_DEFAULT: u64 = 128;
-pub const TOPIC_BYTES_DEFAULT: u64 = 4096;
+pub const TOPIC_BYTES_DEFAULT: u64 = 65_535;
 pub const CONNECT_TIMEOUT_S_DEFAULT: u64 = 10;
-pub const KEEP_ALIVE_PERCENT_DEFAULT: u64 = 150;
+pub const KEEP_ALIVE_TENTHS_DEFAULT: u64 = 15;
 pub const SESSION_EXPIRY_S_DEFAULT: u64 = 7 * 86_400;
 pub const MQTT3_SESSION_EXPIRY_S_DEFAULT: u64 = 2 * 3600;
 pub const RECEIVE_MAXIMUM_DEFAULT: u64 = 256;
@@ -65,7 +65,6 @@ pub const INFLIGHT_DEFAULT: u64 = 256;
 pub const TOPIC_ALIAS_DEFAULT: u64 = 32;
 pub const CONNECTIONS_DEFAULT: u64 = 100_000;
 pub const CONNECT_RATE_DEFAULT: u64 = 10_000;
-pub const SESSIONS_DEFAULT: u64 = 2_000_000;
 pub const SUBSCRIPTIONS_DEFAULT: u64 = 10_000;
 pub const QUEUE_LENGTH_DEFAULT: u64 = 1000;
 pub const QUEUE_BYTES_DEFAULT: u64 = 8 << 20;
@@ -102,8 +101,6 @@ const _: () = {
     assert!(PACKET_BYTES_DEFAULT <= OUTBOX_BYTES_DEFAULT);
     assert!(RETAINED_PAYLOAD_BYTES_DEFAULT <= PACKET_BYTES_DEFAULT);
     assert!(RETAINED_PAYLOAD_BYTES_DEFAULT <= RETAINED_BYTES_DEFAULT);
-    // Every connection may have a session, and sessions outlive connections.
-    assert!(CONNECTIONS_DEFAULT <= SESSIONS_DEFAULT);
     assert!(MAILBOX_SLOTS_DEFAULT.is_power_of_two());
     assert!(MAILBOX_SLOTS_DEFAULT <= MAILBOX_SLOTS_MAX);
 };

@@ -1,3 +1,10 @@
 //! The `ringmq` binary: everything is in the library, so that tests can call it.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    ringmq::cli::main()
+}

@@ -16,7 +16,10 @@ pub struct Calendar<K> {
 
 impl<K> Default for Calendar<K> {
     fn default() -> Self {
-        Calendar { buckets: BTreeMap::new(), len: 0 }
+        Calendar {
+            buckets: BTreeMap::new(),
+            len: 0,
+        }
     }
 }
 

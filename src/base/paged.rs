@@ -23,7 +23,11 @@ pub struct Paged<T> {
 
 impl<T> Default for Paged<T> {
     fn default() -> Self {
-        Paged { pages: Vec::new(), roomy: BTreeSet::new(), len: 0 }
+        Paged {
+            pages: Vec::new(),
+            roomy: BTreeSet::new(),
+            len: 0,
+        }
     }
 }
 
@@ -54,7 +58,10 @@ impl<T> Paged<T> {
             self.pages.push(None);
         }
         let page = self.pages[page_index].get_or_insert_with(|| {
-            Box::new(Page { used: 0, slots: [const { None }; PAGE] })
+            Box::new(Page {
+                used: 0,
+                slots: [const { None }; PAGE],
+            })
         });
         assert!(page.slots[at].is_none(), "slot {slot} is taken");
         page.slots[at] = Some(value);

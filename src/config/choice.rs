@@ -1,5 +1,7 @@
 //! Settings that are one word out of a few.
 
+use tracing::level_filters::LevelFilter;
+
 /// Declares an enum together with the words that the configuration uses for it.
 macro_rules! choice {
     (
@@ -35,6 +37,19 @@ choice! {
         Info = "info",
         Debug = "debug",
         Trace = "trace",
+    }
+}
+
+impl LogLevel {
+    pub fn filter(self) -> LevelFilter {
+        match self {
+            Self::Off => LevelFilter::OFF,
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
     }
 }
 

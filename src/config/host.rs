@@ -86,6 +86,15 @@ impl Host {
         }
     }
 
+    /// The settings as this host can keep them: what is left to the host made definite, and no
+    /// more connections than files. This is what a node is started with and reloaded to.
+    pub fn resolve(&self, settings: &Settings) -> Settings {
+        let mut resolved = settings.clone();
+        resolved.limits.connections_max = self.connections_max(settings);
+        resolved.limits.memory_budget_bytes = self.memory_budget_bytes(settings);
+        resolved
+    }
+
     /// One sentence for each thing that may hold a broker with these settings back, with the
     /// command that would help where it does.
     pub fn sentences(&self, settings: &Settings) -> Vec<Sentence> {

@@ -51,6 +51,32 @@ pub struct Loaded {
     pub source: Source,
 }
 
+impl Overrides {
+    /// The flags that say the same, from whichever working directory.
+    pub fn arguments(&self) -> Vec<String> {
+        let path = |path: &Option<PathBuf>| {
+            let path = path.as_ref()?;
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Some(absolute.display().to_string())
+        };
+        let single = [
+            ("--config", path(&self.config)),
+            ("--data", path(&self.data)),
+            ("--shards", self.shards.clone()),
+            ("--cpus", self.cpus.clone()),
+            ("--log", self.log.clone()),
+        ];
+        let single = single
+            .into_iter()
+            .filter_map(|(flag, text)| Some((flag, text?)));
+        let listen = self.listen.iter().map(|url| ("--listen", url.clone()));
+        single
+            .chain(listen)
+            .flat_map(|(flag, text)| [flag.to_string(), text])
+            .collect()
+    }
+}
+
 impl Sources {
     /// The flags given, and this process's environment.
     pub fn of_process(overrides: Overrides) -> Self {
@@ -68,10 +94,23 @@ impl Sources {
     /// # Errors
     /// All mistakes found, each with its place.
     pub fn load(&self) -> Result<Loaded, Errors> {
+        let source = self.source();
+        let settings = self.read(&source).finish(&self.variables)?;
+        Ok(Loaded { settings, source })
+    }
+
+    /// The data folder alone, as far as it can be told whatever else is wrong: a node that runs
+    /// can be found and stopped although its file was broken since.
+    pub fn data_dir(&self) -> PathBuf {
+        let mut builder = self.read(&self.source());
+        builder.settle_data_dir(&self.variables);
+        builder.settings.node.data_dir
+    }
+
+    fn read(&self, source: &Source) -> Builder {
         let mut errors = Vec::new();
         let mut content = Content::default();
-        let source = self.source();
-        if let Source::File(path) = &source {
+        if let Source::File(path) = source {
             match std::fs::read_to_string(path) {
                 Ok(text) => content = file::parse(path, &text, &mut errors),
                 Err(error) => errors.push(unreadable(path, &error)),
@@ -94,8 +133,6 @@ impl Sources {
             .into_iter()
             .for_each(|entry| builder.set(entry));
         builder
-            .finish(&self.variables)
-            .map(|settings| Loaded { settings, source })
     }
 
     /// The file that [`Self::load`] reads now.
@@ -228,13 +265,7 @@ impl Builder {
                 .collect();
         }
         self.check_relations();
-        let data_dir = &mut self.settings.node.data_dir;
-        if data_dir.as_os_str().is_empty() {
-            *data_dir = default_data_dir(variables);
-        }
-        if let Ok(absolute) = std::path::absolute(&*data_dir) {
-            *data_dir = absolute;
-        }
+        self.settle_data_dir(variables);
         if self.errors.is_empty() {
             return Ok(self.settings);
         }
@@ -244,6 +275,16 @@ impl Builder {
             _ => usize::MAX,
         });
         Err(Errors(self.errors))
+    }
+
+    fn settle_data_dir(&mut self, variables: &[(String, String)]) {
+        let data_dir = &mut self.settings.node.data_dir;
+        if data_dir.as_os_str().is_empty() {
+            *data_dir = default_data_dir(variables);
+        }
+        if let Ok(absolute) = std::path::absolute(&*data_dir) {
+            *data_dir = absolute;
+        }
     }
 
     fn check_listeners(&mut self, listeners: &[(Listener, Origin)]) {

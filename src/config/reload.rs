@@ -1,5 +1,7 @@
 //! What differs between two settings, and when it acts.
 
+use std::fmt;
+
 use super::keys::{KEYS, LISTENER_KEYS, Reload};
 use super::settings::{Listener, Settings};
 
@@ -11,6 +13,25 @@ pub struct Change {
     pub reload: Reload,
     pub old: String,
     pub new: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |text: &str| {
+            if text.is_empty() {
+                "(empty)".into()
+            } else {
+                text.to_string()
+            }
+        };
+        write!(
+            f,
+            "{}: {} -> {}",
+            self.path,
+            shown(&self.old),
+            shown(&self.new)
+        )
+    }
 }
 
 /// Every key that differs, in the order of the table. Listeners count as one.

@@ -49,7 +49,7 @@ pub struct Mqtt {
     pub connect_timeout_s: u32,
     /// 0: the client's choice stands.
     pub keep_alive_max_s: u16,
-    pub keep_alive_percent: u16,
+    pub keep_alive_tenths: u16,
     /// `u32::MAX`: never.
     pub session_expiry_max_s: u32,
     /// `u32::MAX`: never.
@@ -57,7 +57,6 @@ pub struct Mqtt {
     pub receive_maximum: u16,
     pub inflight_max: u16,
     pub topic_alias_maximum: u16,
-    pub topic_alias_outgoing_maximum: u16,
     pub qos_max: u8,
     pub retain_available: bool,
     pub wildcard_subscriptions: bool,
@@ -69,7 +68,6 @@ pub struct Limits {
     pub connections_max: u32,
     /// Connections a second; 0: no limit.
     pub connect_rate_max: u32,
-    pub sessions_max: u32,
     /// 0: no limit.
     pub subscriptions_per_client_max: u32,
     pub queue_length_max: u32,

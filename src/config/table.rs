@@ -99,10 +99,10 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         Number(0), NewConnections, "s",
         "Longest keep alive. A client that asks for more, or for none, is held to this; v5 \
          clients are told by Server Keep Alive.";
-    mqtt.keep_alive_percent: Kind::Number(Range::of(110, 1000)),
-        Number(KEEP_ALIVE_PERCENT_DEFAULT), NewConnections, "percent",
-        "Silence allowed, in percent of the keep alive. The standard says 150; anything else \
-         leaves the standard.";
+    mqtt.keep_alive_tenths: Kind::Number(Range::of(11, 100)),
+        Number(KEEP_ALIVE_TENTHS_DEFAULT), NewConnections, "tenths",
+        "Silence after which a client is cut, in tenths of its keep alive. The standard says 15; \
+         anything else leaves the standard.";
     mqtt.session_expiry_max_s: Kind::Duration(Range::until("never")),
         Number(SESSION_EXPIRY_S_DEFAULT), NewConnections, "s",
         "Longest a session of a v5 client outlives its connection. A client that asks for more \
@@ -121,10 +121,8 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
          ask for fewer by its Receive Maximum.";
     mqtt.topic_alias_maximum: Kind::Number(Range::of(0, 65_535)),
         Number(TOPIC_ALIAS_DEFAULT), NewConnections, "aliases",
-        "Topic aliases that a v5 client may set on its connection. 0: none.";
-    mqtt.topic_alias_outgoing_maximum: Kind::Number(Range::of(0, 65_535)),
-        Number(TOPIC_ALIAS_DEFAULT), NewConnections, "aliases",
-        "Topic aliases that the broker sets towards a v5 client that allows them. 0: none.";
+        "Topic aliases that a v5 client may set on its connection, and that the broker sets \
+         towards a client that takes as many. 0: none.";
     mqtt.qos_max: Kind::Number(Range::of(0, 2)), Number(2), NewConnections, "",
         "Highest QoS of messages and subscriptions.";
     mqtt.retain_available: Kind::Bool, Bool(true), NewConnections, "",
@@ -141,10 +139,6 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
     limits.connect_rate_max: Kind::Number(Range::or_zero(10_000_000, "no limit")),
         Number(CONNECT_RATE_DEFAULT), Live, "connections a second",
         "Connections accepted a second. What comes faster waits in the kernel's accept queue.";
-    limits.sessions_max: Kind::Number(Range::of(1, 500_000_000)),
-        Number(SESSIONS_DEFAULT), Live, "sessions",
-        "Most sessions, connected or not. A client that would need one more is refused (0x97; \
-         return code 3 before v5).";
     limits.subscriptions_per_client_max: Kind::Number(Range::or_zero(10_000_000, "no limit")),
         Number(SUBSCRIPTIONS_DEFAULT), Live, "subscriptions",
         "Most subscriptions of one client; one more is refused (0x97; 0x80 before v5).";
@@ -162,8 +156,8 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
          `mqueue.store_qos0`).";
     limits.outbox_bytes_max: Kind::Size(Range::of(PACKET_BYTES_FLOOR, 1 << 40)),
         Number(OUTBOX_BYTES_DEFAULT), Live, "bytes",
-        "Bytes written for one connection that its socket has not taken yet. Above it messages \
-         wait in the queue.";
+        "Bytes for one connection that its socket has not taken yet. Above it QoS 0 messages to \
+         it are dropped, the others wait in its queue, and nothing is read from it.";
     limits.memory_budget_bytes: Kind::Size(Range {
             min: 1 << 20, max: 1 << 50, zero: Some("a quarter of the memory available"), top: None,
         }), Number(0), Live, "bytes",

@@ -1,0 +1,251 @@
+//! `ringmq status`.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use super::args::StatusArgs;
+use super::{Done, Failure, ask, say, unexpected};
+use crate::config::unit::{about_duration_s, about_size, thousands};
+use crate::control::{
+    Client, Count, Ledger, NodeStatus, Reply, Request, State, Status, Unreachable,
+};
+
+pub fn status(args: &StatusArgs) -> Done {
+    let folder = args.find.folder();
+    let mut client = match Client::connect(&folder) {
+        Ok(client) => client,
+        Err(Unreachable::NotRunning) => {
+            say("ringmq is not running");
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(other) => return Err(other.into()),
+    };
+    let Reply::Status(status) = ask(&mut client, &Request::Status)? else {
+        return Err(unexpected());
+    };
+    if args.json {
+        let text = serde_json::to_string_pretty(&status);
+        say(&text.map_err(|error| Failure(error.to_string()))?);
+    } else {
+        say(text(&status).trim_end());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As people read it; the first two lines are those of emqttd.
+fn text(status: &Status) -> String {
+    let Status { process, node } = status;
+    let mut out = String::new();
+    // Writing to a String does not fail, here and below.
+    let _ = writeln!(out, "Node '{}' is started", process.node);
+    let state = match process.state {
+        State::Running => "running",
+        State::Stopping => "stopping",
+    };
+    let _ = writeln!(out, "ringmq {} is {state}", process.version);
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(out, "{name:<14}{value}");
+    };
+    row("process", &process.pid.to_string());
+    row("uptime", &about_duration_s(process.uptime_s));
+    row("config", &process.config);
+    row("data", &process.data_dir);
+    for shard in &node.shards {
+        let cpu = shard
+            .cpu
+            .map_or("no CPU of its own".into(), |cpu| format!("CPU {cpu}"));
+        let (connections, sessions) = (thousands(shard.connections), thousands(shard.sessions));
+        let value = format!("{cpu}, {connections} connections, {sessions} sessions");
+        row(&format!("shard {}", shard.shard), &value);
+    }
+    for listener in &node.listeners {
+        let max = match listener.connections_max {
+            0 => String::new(),
+            max => format!(" of {}", thousands(max)),
+        };
+        let connections = thousands(listener.connections);
+        row(
+            "listener",
+            &format!("{}, {connections}{max} connections", listener.url),
+        );
+    }
+    counts(&mut out, status);
+    ledger(&mut out, &node.ledger);
+    by_reason(&mut out, "refused", &node.refusals);
+    out
+}
+
+fn counts(out: &mut String, status: &Status) {
+    let NodeStatus {
+        connections,
+        connections_max,
+        sessions,
+        ..
+    } = status.node;
+    let NodeStatus {
+        subscriptions,
+        retained_messages,
+        retained_bytes,
+        ..
+    } = status.node;
+    let memory = &status.node.memory;
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:<14}{value}");
+    };
+    row(
+        "connections",
+        format!(
+            "{} of {}",
+            thousands(connections),
+            thousands(connections_max)
+        ),
+    );
+    row("sessions", thousands(sessions));
+    row("subscriptions", thousands(subscriptions));
+    let bytes = about_size(retained_bytes);
+    row(
+        "retained",
+        format!("{} messages, {bytes}", thousands(retained_messages)),
+    );
+    let (queued, budget) = (
+        about_size(memory.queued_bytes),
+        about_size(memory.budget_bytes),
+    );
+    let resident = about_size(status.process.resident_bytes);
+    row(
+        "memory",
+        format!("{queued} queued of {budget} budget, {resident} resident"),
+    );
+}
+
+/// Sources on one line, ends on the next; they are equal when nothing is on its way.
+fn ledger(out: &mut String, ledger: &Ledger) {
+    let n = thousands;
+    let (received, internal, copies) = (n(ledger.received), n(ledger.internal), n(ledger.copies));
+    let _ = writeln!(
+        out,
+        "{:<14}{received} received + {internal} internal + {copies} copies",
+        "messages"
+    );
+    let dropped: u64 = ledger.dropped.iter().map(|count| count.count).sum();
+    let (delivered, queued, expired) = (n(ledger.delivered), n(ledger.queued), n(ledger.expired));
+    let _ = write!(
+        out,
+        "{:<12}= {delivered} delivered + {queued} queued + {expired} expired + {} dropped",
+        "",
+        n(dropped)
+    );
+    if ledger.in_transit > 0 {
+        let _ = write!(out, " + {} between shards", n(ledger.in_transit));
+    }
+    let _ = match ledger.imbalance() {
+        0 => writeln!(out),
+        open => writeln!(out, " ({open} unaccounted for)"),
+    };
+    by_reason(out, "dropped", &ledger.dropped);
+}
+
+fn by_reason(out: &mut String, what: &str, counts: &[Count]) {
+    for count in counts.iter().filter(|count| count.count > 0) {
+        let _ = writeln!(out, "{what:<14}{} {}", thousands(count.count), count.reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{ListenerStatus, Memory, Process, ShardStatus};
+
+    #[test]
+    fn status_reads_as_documented() {
+        let process = Process {
+            node: "ringmq@127.0.0.1".into(),
+            version: "0.1.0".into(),
+            pid: 7,
+            uptime_s: 3661,
+            resident_bytes: 24 << 20,
+            config: "etc/ringmq.toml".into(),
+            data_dir: "/data".into(),
+            ..Process::default()
+        };
+        let count = |reason: &str, count| Count {
+            reason: reason.into(),
+            count,
+        };
+        let node = NodeStatus {
+            shards: vec![
+                ShardStatus {
+                    cpu: Some(3),
+                    connections: 1200,
+                    sessions: 1300,
+                    ..Default::default()
+                },
+                ShardStatus {
+                    shard: 1,
+                    ..Default::default()
+                },
+            ],
+            listeners: vec![ListenerStatus {
+                url: "tcp://0.0.0.0:1883".into(),
+                connections: 1200,
+                connections_max: 0,
+            }],
+            connections: 1200,
+            connections_max: 100_000,
+            sessions: 1300,
+            subscriptions: 5,
+            retained_messages: 2,
+            retained_bytes: 1536,
+            memory: Memory {
+                queued_bytes: 0,
+                budget_bytes: 6 << 30,
+            },
+            ledger: Ledger {
+                received: 10,
+                internal: 1,
+                copies: 4,
+                delivered: 9,
+                queued: 2,
+                expired: 1,
+                in_transit: 1,
+                dropped: vec![count("no_subscriber", 2), count("queue_full", 0)],
+            },
+            refusals: vec![count("not_mqtt", 3)],
+        };
+        assert_eq!(
+            text(&Status { process, node }),
+            "Node 'ringmq@127.0.0.1' is started\n\
+             ringmq 0.1.0 is running\n\
+             process       7\n\
+             uptime        1h 1m\n\
+             config        etc/ringmq.toml\n\
+             data          /data\n\
+             shard 0       CPU 3, 1,200 connections, 1,300 sessions\n\
+             shard 1       no CPU of its own, 0 connections, 0 sessions\n\
+             listener      tcp://0.0.0.0:1883, 1,200 connections\n\
+             connections   1,200 of 100,000\n\
+             sessions      1,300\n\
+             subscriptions 5\n\
+             retained      2 messages, 1.5 KiB\n\
+             memory        0 B queued of 6 GiB budget, 24 MiB resident\n\
+             messages      10 received + 1 internal + 4 copies\n            \
+             = 9 delivered + 2 queued + 1 expired + 2 dropped + 1 between shards\n\
+             dropped       2 no_subscriber\n\
+             refused       3 not_mqtt\n"
+        );
+    }
+
+    #[test]
+    fn an_open_book_is_said_to_be_open() {
+        let mut out = String::new();
+        ledger(
+            &mut out,
+            &Ledger {
+                received: 3,
+                delivered: 1,
+                ..Ledger::default()
+            },
+        );
+        assert!(out.contains("(2 unaccounted for)"), "{out}");
+    }
+}

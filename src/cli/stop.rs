@@ -1,0 +1,34 @@
+//! `ringmq stop`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::args::FindArgs;
+use super::{Done, Failure, ask, connect, say, unexpected};
+use crate::control::{Client, DataDir, Reply, Request};
+
+/// Added to the node's own deadline: the process has to end after its node has.
+const GRACE: Duration = Duration::from_secs(5);
+
+pub fn stop(args: &FindArgs) -> Done {
+    let folder = args.folder();
+    stop_and_wait(&mut connect(&folder)?, &folder)?;
+    say(&format!("ringmq {} is stopped", env!("CARGO_PKG_VERSION")));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns when the process has ended.
+pub fn stop_and_wait(client: &mut Client, folder: &DataDir) -> Result<(), Failure> {
+    let Reply::Stopping { deadline_s } = ask(client, &Request::Stop)? else {
+        return Err(unexpected());
+    };
+    let deadline = Duration::from_secs(deadline_s);
+    if folder.wait_until_free(deadline + GRACE) {
+        return Ok(());
+    }
+    let holder = folder.holder().map_or("?".into(), |pid| pid.to_string());
+    let waited = (deadline + GRACE).as_secs();
+    Err(Failure(format!(
+        "ringmq (process {holder}) still runs after {waited} s"
+    )))
+}

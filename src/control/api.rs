@@ -1,0 +1,244 @@
+//! What is said on the control socket. A field that the other side does not know is skipped, one
+//! that it does not send is empty, so that `status` of one version reads another's answer.
+
+use serde::{Deserialize, Serialize};
+
+/// One line from a client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    Status,
+    /// Ends the process; the answer comes at once, the end when it is done.
+    Stop,
+    /// Reads the configuration again.
+    Reload,
+    Clients {
+        limit: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
+    },
+    Client {
+        client_id: String,
+    },
+    Kick {
+        client_id: String,
+    },
+}
+
+/// One line to a client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "value", rename_all = "snake_case")]
+pub enum Reply {
+    Status(Box<Status>),
+    Stopping {
+        deadline_s: u64,
+    },
+    Reloaded(ReloadReport),
+    Clients(Page),
+    /// None: there is no such session.
+    Client(Option<Box<ClientDetail>>),
+    /// Whether such a client was connected.
+    Kicked(bool),
+    /// A sentence.
+    Error(String),
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    pub process: Process,
+    pub node: NodeStatus,
+}
+
+/// The process around the node; the supervisor knows it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// Name of the node.
+    pub node: String,
+    pub version: String,
+    pub state: State,
+    pub pid: u32,
+    pub uptime_s: u64,
+    pub resident_bytes: u64,
+    /// Where the configuration came from.
+    pub config: String,
+    pub data_dir: String,
+    /// The flags of the command line, for a restart.
+    pub arguments: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    #[default]
+    Running,
+    Stopping,
+}
+
+/// The numbers of a node at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    pub shards: Vec<ShardStatus>,
+    pub listeners: Vec<ListenerStatus>,
+    pub connections: u64,
+    pub connections_max: u64,
+    /// Connected or not.
+    pub sessions: u64,
+    pub subscriptions: u64,
+    pub retained_messages: u64,
+    pub retained_bytes: u64,
+    pub memory: Memory,
+    pub ledger: Ledger,
+    /// Refusals by reason, those that happened.
+    pub refusals: Vec<Count>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShardStatus {
+    pub shard: u16,
+    /// Pinned to; none when the system chooses.
+    pub cpu: Option<u16>,
+    pub connections: u64,
+    pub sessions: u64,
+    pub subscriptions: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenerStatus {
+    /// With the port that was picked, where 0 was asked for.
+    pub url: String,
+    pub connections: u64,
+    /// 0: only the process-wide limit holds.
+    pub connections_max: u64,
+}
+
+/// Memory of the queues of all clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    pub queued_bytes: u64,
+    pub budget_bytes: u64,
+}
+
+/// Where every message went, over all shards. At any quiet moment
+/// `received + internal + copies == delivered + queued + expired + dropped + in_transit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ledger {
+    /// PUBLISH packets accepted from clients.
+    pub received: u64,
+    /// Wills and the broker's own messages.
+    pub internal: u64,
+    /// Deliveries beyond the first of a message, and those made from retained messages.
+    pub copies: u64,
+    pub delivered: u64,
+    /// Waiting, or sent and not acknowledged.
+    pub queued: u64,
+    pub expired: u64,
+    /// Under way between shards.
+    pub in_transit: u64,
+    /// By reason, those that happened.
+    pub dropped: Vec<Count>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    pub reason: String,
+    pub count: u64,
+}
+
+/// What a reload did, each as `section.name: old -> new`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReloadReport {
+    pub live: Vec<String>,
+    pub new_connections: Vec<String>,
+    /// Not done: these wait for a restart.
+    pub restart: Vec<String>,
+}
+
+/// How a stop went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were still open when the deadline passed.
+    pub connections_left: u64,
+    /// Whether everything that had to be written was.
+    pub is_complete: bool,
+}
+
+/// Clients by client id.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Page {
+    pub clients: Vec<Client>,
+    /// Ask for those after this one; none when this was the last page.
+    pub next: Option<String>,
+}
+
+/// One session, connected or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Client {
+    pub client_id: String,
+    pub is_connected: bool,
+    pub username: Option<String>,
+    /// Address as the operator knows it; none while away.
+    pub peer: Option<String>,
+    /// `3.1`, `3.1.1` or `5.0`.
+    pub protocol: String,
+    pub keep_alive_s: u16,
+    /// After the connection's end; none: never expires.
+    pub session_expiry_s: Option<u32>,
+    /// Since the connection was made, or ended.
+    pub since_s: u64,
+    pub shard: u16,
+    pub subscriptions: u64,
+    /// Messages that wait, and their bytes.
+    pub queued: u64,
+    pub queued_bytes: u64,
+    /// Sent and not acknowledged.
+    pub inflight: u64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientDetail {
+    pub client: Client,
+    pub subscriptions: Vec<Subscription>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Subscription {
+    pub filter: String,
+    pub qos: u8,
+}
+
+impl ReloadReport {
+    /// For people, a line a key.
+    pub fn lines(&self) -> Vec<String> {
+        let marked = |lines: &[String], when: &str| -> Vec<String> {
+            lines.iter().map(|line| format!("{line}{when}")).collect()
+        };
+        [
+            marked(&self.live, ""),
+            marked(&self.new_connections, " (for new connections)"),
+            marked(&self.restart, " (needs a restart; not done)"),
+        ]
+        .concat()
+    }
+}
+
+impl Ledger {
+    /// Messages that came in less those accounted for; 0 at any quiet moment.
+    pub fn imbalance(&self) -> i64 {
+        let dropped: u64 = self.dropped.iter().map(|count| count.count).sum();
+        let sources = self.received + self.internal + self.copies;
+        let sinks = self.delivered + self.queued + self.expired + self.in_transit + dropped;
+        sources as i64 - sinks as i64
+    }
+}

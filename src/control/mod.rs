@@ -1,0 +1,49 @@
+//! The control plane of one process: a unix socket in the data folder, one JSON object a line,
+//! served by one plain thread that asks the node and waits for its answer.
+//!
+//! `status`, `stop`, `reload` and `ctl` are clients of it; there is no other door. It never
+//! touches a session: what a [`Node`] answers, its shards were asked for.
+
+mod api;
+mod client;
+mod folder;
+mod server;
+mod supervisor;
+
+pub use api::{
+    Client as ClientInfo, ClientDetail, Count, Ledger, ListenerStatus, Memory, NodeStatus, Page,
+    Process, ReloadReport, Reply, Request, ShardStatus, State, Status, Stopped, Subscription,
+};
+pub use client::{Client, Unreachable};
+pub use folder::{DataDir, Lock};
+pub use server::{bind, serve};
+pub use supervisor::Supervisor;
+
+use std::time::Duration;
+
+use crate::config::Settings;
+
+/// A running broker, as the process around it sees it. Every method may wait for shards, is
+/// called from plain threads only, and answers within seconds whatever the shards do.
+pub trait Node: Send + Sync {
+    /// The numbers of this moment. Errors are sentences for the operator, here and below.
+    fn status(&self) -> Result<NodeStatus, String>;
+
+    /// Obeys new settings, which differ from the running ones only in keys that a reload may
+    /// change. All of them or, with an error, none.
+    fn reload(&self, settings: &Settings) -> Result<(), String>;
+
+    /// Closes the listeners, tells the clients (0x8B), publishes what wills are due, writes out
+    /// what waits, ends the shards; returns when that is done or `deadline` has passed.
+    fn stop(&self, deadline: Duration) -> Stopped;
+
+    /// Up to `limit` clients (sessions, connected or not) by client id, those after `after`.
+    fn clients(&self, limit: usize, after: Option<&str>) -> Result<Page, String>;
+
+    /// One client with its subscriptions; none when there is no such session.
+    fn client(&self, client_id: &str) -> Result<Option<ClientDetail>, String>;
+
+    /// Ends the connection of a client (0x98, administrative action); false when no client of
+    /// that id is connected.
+    fn kick(&self, client_id: &str) -> Result<bool, String>;
+}
