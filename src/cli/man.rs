@@ -17,7 +17,6 @@ pub fn write(out: &mut dyn Write) -> io::Result<()> {
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;
     man.render_description_section(out)?;
-    man.render_subcommands_section(out)?;
     for subcommand in command
         .get_subcommands()
         .filter(|command| !command.is_hide_set())

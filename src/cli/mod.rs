@@ -53,12 +53,16 @@ fn dispatch(cli: Cli, start: StartNode) -> ExitCode {
         Command::Check(args) => check::check(args),
         Command::Ctl(args) => ctl::ctl(args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "ringmq", &mut io::stdout());
-            Ok(ExitCode::SUCCESS)
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ringmq", &mut text);
+            Ok(say_all(&text))
         }
-        Command::Man => man::write(&mut io::stdout())
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(Into::into),
+        Command::Man => {
+            let mut text = Vec::new();
+            man::write(&mut text)
+                .map(|()| say_all(&text))
+                .map_err(Into::into)
+        }
     };
     done.unwrap_or_else(|failure| {
         // Nowhere is left to say it when standard error is closed.
@@ -100,6 +104,11 @@ impl From<Unreachable> for Failure {
 /// A line for the user. A reader that went away (`ringmq status | head -1`) is no failure.
 fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
+}
+
+fn say_all(text: &[u8]) -> ExitCode {
+    let _ = io::stdout().write_all(text);
+    ExitCode::SUCCESS
 }
 
 fn connect(folder: &DataDir) -> Result<Client, Failure> {

@@ -237,5 +237,5 @@ fn retained_messages_are_kept_found_and_forgotten() {
         (Some(3), Some(4))
     );
     assert!(retained.is_empty());
-    assert_eq!(given(&retained, "#"), []);
+    assert!(given(&retained, "#").is_empty());
 }
