@@ -111,15 +111,29 @@ fn read_row(file: &str, row: &DeTable<'_>, plays: &script::Plays) -> Row {
     let name = string(&row["name"]);
     let at = format!("{file}, row \"{name}\"");
     for (key, _) in row {
-        let known = ["id", "name", "malformed", "only", "needs", "settings", "steps"];
-        assert!(known.contains(&text_of(key).as_str()), "{at}: unknown key {}", text_of(key));
+        let known = [
+            "id",
+            "name",
+            "malformed",
+            "only",
+            "needs",
+            "settings",
+            "steps",
+        ];
+        assert!(
+            known.contains(&text_of(key).as_str()),
+            "{at}: unknown key {}",
+            text_of(key)
+        );
     }
     let steps = script::parse(&string(&row["steps"]), plays)
         .unwrap_or_else(|error| panic!("{at}: {error}"));
     Row {
         file: file.into(),
         ids: array(row.get("id")).map(string).collect(),
-        malformed: row.get("malformed").is_some_and(|v| v.get_ref().as_bool() == Some(true)),
+        malformed: row
+            .get("malformed")
+            .is_some_and(|v| v.get_ref().as_bool() == Some(true)),
         only: row.get("only").map(|v| match string(v).as_str() {
             "pure" => Only::Pure,
             "live" => Only::Live,
@@ -129,7 +143,9 @@ fn read_row(file: &str, row: &DeTable<'_>, plays: &script::Plays) -> Row {
             assert_eq!(string(v), "auth", "{at}: needs");
             true
         }),
-        settings: row.get("settings").map_or_else(Settings::new, |v| read_settings(table(v))),
+        settings: row
+            .get("settings")
+            .map_or_else(Settings::new, |v| read_settings(table(v))),
         steps,
         name,
     }
@@ -145,7 +161,7 @@ fn read_statements() -> Vec<Statement> {
                 id: string(&entry["id"]),
                 section: string(&entry["section"]),
                 text: string(&entry["text"]),
-                binds: match entry.get("binds").map(|v| string(v)).as_deref() {
+                binds: match entry.get("binds").map(string).as_deref() {
                     None => Binds::Server,
                     Some("client") => Binds::Client,
                     Some("doors") => Binds::Doors,
@@ -205,5 +221,7 @@ impl<'a> AsTable<'a> for Spanned<'a> {
 }
 
 fn array<'a, 'b>(value: Option<&'a Spanned<'b>>) -> impl Iterator<Item = &'a Spanned<'b>> {
-    value.into_iter().flat_map(|value| value.get_ref().as_array().expect("an array").iter())
+    value
+        .into_iter()
+        .flat_map(|value| value.get_ref().as_array().expect("an array").iter())
 }

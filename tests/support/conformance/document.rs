@@ -57,13 +57,19 @@ fn write_summary(suite: &Suite, out: &mut String) {
 }
 
 fn write_statement(suite: &Suite, statement: &Statement, out: &mut String) {
-    let rows: Vec<&Row> =
-        suite.rows.iter().filter(|row| row.ids.contains(&statement.id)).collect();
+    let rows: Vec<&Row> = suite
+        .rows
+        .iter()
+        .filter(|row| row.ids.contains(&statement.id))
+        .collect();
     let mut files: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &rows {
         *files.entry(row.file.trim_end_matches(".toml")).or_default() += 1;
     }
-    let listed: Vec<String> = files.iter().map(|(file, n)| format!("{file} {n}")).collect();
+    let listed: Vec<String> = files
+        .iter()
+        .map(|(file, n)| format!("{file} {n}"))
+        .collect();
     let state = match statement.binds {
         Binds::Client => "client",
         Binds::Doors => "front doors",

@@ -47,10 +47,18 @@ const PROPERTIES: &[(&str, &[u8], &[Packet])] = &[
     ("Response Topic", &[0x08, 0, 1, b'r'], PUBLISHED),
     ("Correlation Data", &[0x09, 0, 1, 0], PUBLISHED),
     ("Subscription Identifier", &[0x0b, 1], &[Subscribe]),
-    ("Session Expiry Interval", &[0x11, 0, 0, 0, 5], &[Connect, Disconnect]),
+    (
+        "Session Expiry Interval",
+        &[0x11, 0, 0, 0, 5],
+        &[Connect, Disconnect],
+    ),
     ("Assigned Client Identifier", &[0x12, 0, 1, b'c'], &[]),
     ("Server Keep Alive", &[0x13, 0, 5], &[]),
-    ("Authentication Method", &[0x15, 0, 1, b'm'], &[Connect, Auth]),
+    (
+        "Authentication Method",
+        &[0x15, 0, 1, b'm'],
+        &[Connect, Auth],
+    ),
     ("Authentication Data", &[0x16, 0, 1, 0], &[Connect, Auth]),
     ("Request Problem Information", &[0x17, 1], &[Connect]),
     ("Will Delay Interval", &[0x18, 0, 0, 0, 5], &[Will]),
@@ -119,7 +127,8 @@ fn refused(packet: Packet, properties: &[u8]) -> String {
     match packet {
         Connect | Will => format!("a open\na > {sent}\na < connack(0, 81|82)\na closed"),
         Auth => {
-            let connect = "10 1c 00 04 \"MQTT\" 05 02 00 00 0e 15 00 0b \"ringmq-test\" 00 01 \"a\"";
+            let connect =
+                "10 1c 00 04 \"MQTT\" 05 02 00 00 0e 15 00 0b \"ringmq-test\" 00 01 \"a\"";
             format!(
                 "a open\na > {connect}\na < auth(18)\na > {sent}\n\
                  a closed maybe connack(0, 81|82|8c)"

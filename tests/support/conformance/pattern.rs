@@ -68,13 +68,20 @@ pub fn parse(text: &str) -> Result<Pattern, String> {
         Some("auth") => Kind::Reason(0xf0),
         _ => return Ok(Pattern::Tokens(parse_tokens(text)?)),
     };
-    let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    let inner = text
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'));
     parse_fields(kind, inner.ok_or("no closing parenthesis")?).map(Pattern::Fields)
 }
 
 fn parse_fields(kind: Kind, text: &str) -> Result<Fields, String> {
-    let mut fields =
-        Fields { kind, head: vec![], codes: vec![], with: vec![], without: vec![] };
+    let mut fields = Fields {
+        kind,
+        head: vec![],
+        codes: vec![],
+        with: vec![],
+        without: vec![],
+    };
     let mut args = text.split(',').map(str::trim);
     if !matches!(kind, Kind::Reason(_)) {
         let head = args.next().ok_or("no first field")?;
@@ -86,13 +93,19 @@ fn parse_fields(kind: Kind, text: &str) -> Result<Fields, String> {
     let codes = args.next().ok_or("no code")?;
     for code in codes.split(' ') {
         let alternatives = code.split('|').map(|code| u8::from_str_radix(code, 16));
-        fields.codes.push(alternatives.collect::<Result<_, _>>().map_err(|_| "no code")?);
+        fields.codes.push(
+            alternatives
+                .collect::<Result<_, _>>()
+                .map_err(|_| "no code")?,
+        );
     }
     for arg in args {
         if let Some(property) = arg.strip_prefix('+') {
             fields.with.push(parse_tokens(property)?);
         } else if let Some(id) = arg.strip_prefix('-') {
-            fields.without.push(u8::from_str_radix(id, 16).map_err(|_| "no property")?);
+            fields
+                .without
+                .push(u8::from_str_radix(id, 16).map_err(|_| "no property")?);
         } else {
             return Err(format!("`{arg}` is neither +PROPERTY nor -ID"));
         }
@@ -123,7 +136,10 @@ pub fn parse_tokens(text: &str) -> Result<Vec<Token>, String> {
             }
             _ if rest.starts_with("props(") => {
                 let (inner, after) = rest[6..].split_once(')').ok_or("no closing parenthesis")?;
-                let items = inner.split(',').map(parse_tokens).collect::<Result<_, _>>()?;
+                let items = inner
+                    .split(',')
+                    .map(parse_tokens)
+                    .collect::<Result<_, _>>()?;
                 tokens.push(Token::Props(items));
                 after
             }
@@ -163,9 +179,11 @@ pub fn bytes(tokens: &[Token], captures: &Captures) -> Result<Vec<u8>, String> {
     for token in tokens {
         match token {
             Token::Byte(byte) => out.push(*byte),
-            Token::Id(name) => {
-                out.extend(captures.get(name).ok_or_else(|| format!("{{{name}}} is not known"))?)
-            }
+            Token::Id(name) => out.extend(
+                captures
+                    .get(name)
+                    .ok_or_else(|| format!("{{{name}}} is not known"))?,
+            ),
             Token::Any | Token::Rest | Token::Props(_) => return Err("only bytes are sent".into()),
         }
     }
@@ -214,14 +232,20 @@ impl Fields {
         Some(
             match_tokens(&self.head, head, captures)
                 && self.codes.len() == codes.len()
-                && self.codes.iter().zip(codes).all(|(allowed, code)| allowed.contains(code))
+                && self
+                    .codes
+                    .iter()
+                    .zip(codes)
+                    .all(|(allowed, code)| allowed.contains(code))
                 && self.properties_match(&properties),
         )
     }
 
     fn properties_match(&self, found: &[&[u8]]) -> bool {
         let has = |wanted: &Vec<Token>| {
-            found.iter().any(|item| match_tokens(wanted, item, &mut Captures::new()))
+            found
+                .iter()
+                .any(|item| match_tokens(wanted, item, &mut Captures::new()))
         };
         self.with.iter().all(has) && !found.iter().any(|item| self.without.contains(&item[0]))
     }
@@ -261,9 +285,15 @@ fn match_tokens(tokens: &[Token], bytes: &[u8], captures: &mut Captures) -> bool
         Token::Any => !bytes.is_empty() && match_tokens(later, &bytes[1..], captures),
         Token::Byte(_) => {
             // Runs of plain bytes in one go: rows have messages of 64 KiB.
-            let run = tokens.iter().take_while(|token| matches!(token, Token::Byte(_))).count();
+            let run = tokens
+                .iter()
+                .take_while(|token| matches!(token, Token::Byte(_)))
+                .count();
             bytes.len() >= run
-                && tokens.iter().zip(&bytes[..run]).all(|(t, byte)| *t == Token::Byte(*byte))
+                && tokens
+                    .iter()
+                    .zip(&bytes[..run])
+                    .all(|(t, byte)| *t == Token::Byte(*byte))
                 && match_tokens(&tokens[run..], &bytes[run..], captures)
         }
     }
@@ -278,7 +308,10 @@ fn match_properties(wanted: &[Vec<Token>], found: &[&[u8]]) -> bool {
     let users_found: Vec<_> = found.iter().filter(|item| item[0] == USER).collect();
     let mut others: Vec<_> = wanted.iter().filter(|tokens| !is_user(tokens)).collect();
     let in_order = users_wanted.len() == users_found.len()
-        && users_wanted.iter().zip(users_found).all(|(tokens, item)| same(tokens, item));
+        && users_wanted
+            .iter()
+            .zip(users_found)
+            .all(|(tokens, item)| same(tokens, item));
     in_order
         && found.iter().filter(|item| item[0] != USER).all(|item| {
             let at = others.iter().position(|tokens| same(tokens, item));

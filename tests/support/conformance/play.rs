@@ -21,7 +21,11 @@ pub struct Failure {
 pub fn play(row: &Row, cut: usize, target: &mut dyn Target) -> Result<(), Failure> {
     let mut captures = Captures::new();
     for (index, step) in row.steps.iter().enumerate() {
-        let fail = |what: String| Failure { step: index + 1, line: step.line.clone(), what };
+        let fail = |what: String| Failure {
+            step: index + 1,
+            line: step.line.clone(),
+            what,
+        };
         play_step(step, cut, target, &mut captures).map_err(fail)?;
     }
     Ok(())
@@ -29,7 +33,11 @@ pub fn play(row: &Row, cut: usize, target: &mut dyn Target) -> Result<(), Failur
 
 /// A failure for people: file, row, step, expected and got.
 pub fn describe(row: &Row, cut: usize, failure: &Failure) -> String {
-    let cut = if cut == 0 { "whole".into() } else { format!("cut at {cut}") };
+    let cut = if cut == 0 {
+        "whole".into()
+    } else {
+        format!("cut at {cut}")
+    };
     format!(
         "{}, row \"{}\" ({cut})\n  step {}: {}\n  {}",
         row.file,
@@ -58,12 +66,21 @@ fn play_step(
         Action::Send(conn, tokens) => {
             let bytes = pattern::bytes(tokens, captures)?;
             // Cutting 64 KiB into single bytes shows nothing more than cutting its ends.
-            let size = if cut == 0 { bytes.len() } else { cut.max(bytes.len() / 500) };
-            bytes.chunks(size).for_each(|piece| target.send(*conn, piece));
+            let size = if cut == 0 {
+                bytes.len()
+            } else {
+                cut.max(bytes.len() / 500)
+            };
+            bytes
+                .chunks(size)
+                .for_each(|piece| target.send(*conn, piece));
         }
         Action::Expect(conn, Expected::Any(patterns)) => {
             let packet = next_packet(target, *conn)?;
-            if !patterns.iter().any(|pattern| pattern.matches(&packet, captures)) {
+            if !patterns
+                .iter()
+                .any(|pattern| pattern.matches(&packet, captures))
+            {
                 return Err(format!("got {}", wire::hex(&packet)));
             }
         }
@@ -82,7 +99,10 @@ fn play_step(
             let received = target.recv(*conn, &|_| true);
             if !received.bytes.is_empty() || received.closed {
                 let closed = if received.closed { ", then closed" } else { "" };
-                return Err(format!("not silent: got {}{closed}", wire::hex(&received.bytes)));
+                return Err(format!(
+                    "not silent: got {}{closed}",
+                    wire::hex(&received.bytes)
+                ));
             }
         }
         Action::Closed(conn, patterns) => expect_closed(target, *conn, patterns, captures)?,
@@ -99,18 +119,25 @@ fn play_step(
 }
 
 fn next_packet(target: &mut dyn Target, conn: Name) -> Result<Vec<u8>, String> {
-    let received = target.recv(conn, &|got| wire::packet_len(&got.bytes).is_some() || got.closed);
+    let received = target.recv(conn, &|got| {
+        wire::packet_len(&got.bytes).is_some() || got.closed
+    });
     match wire::packet_len(&received.bytes) {
         Some(len) => Ok(received.bytes.drain(..len).collect()),
-        None if received.closed => {
-            Err(format!("got {} and the server closed", nothing_or(&received.bytes)))
-        }
+        None if received.closed => Err(format!(
+            "got {} and the server closed",
+            nothing_or(&received.bytes)
+        )),
         None => Err(format!("got {}", nothing_or(&received.bytes))),
     }
 }
 
 fn nothing_or(bytes: &[u8]) -> String {
-    if bytes.is_empty() { "nothing".into() } else { wire::hex(bytes) }
+    if bytes.is_empty() {
+        "nothing".into()
+    } else {
+        wire::hex(bytes)
+    }
 }
 
 fn expect_all(
@@ -134,7 +161,11 @@ fn expect_all(
 }
 
 fn listed(packets: &[Vec<u8>]) -> String {
-    packets.iter().map(|packet| wire::hex(packet)).collect::<Vec<_>>().join(" / ")
+    packets
+        .iter()
+        .map(|packet| wire::hex(packet))
+        .collect::<Vec<_>>()
+        .join(" / ")
 }
 
 /// Finds a pattern for every packet.
@@ -172,7 +203,11 @@ fn expect_one_of(
                 return Err(format!("{conn} got {}", wire::hex(&packet)));
             }
         }
-        std::thread::sleep(std::time::Duration::from_millis(if target.is_live() { 5 } else { 0 }));
+        std::thread::sleep(std::time::Duration::from_millis(if target.is_live() {
+            5
+        } else {
+            0
+        }));
     }
     Err("none of them got anything".into())
 }
@@ -188,13 +223,22 @@ fn expect_closed(
         && let Some(len) = wire::packet_len(&received.bytes)
     {
         let packet: Vec<u8> = received.bytes.drain(..len).collect();
-        if !patterns.iter().any(|pattern| pattern.matches(&packet, captures)) {
+        if !patterns
+            .iter()
+            .any(|pattern| pattern.matches(&packet, captures))
+        {
             return Err(format!("got {}", wire::hex(&packet)));
         }
     }
     match (received.closed, received.bytes.is_empty()) {
         (true, true) => Ok(()),
-        (false, _) => Err(format!("got {}, and not closed", nothing_or(&received.bytes))),
-        (true, false) => Err(format!("got {} before the close", wire::hex(&received.bytes))),
+        (false, _) => Err(format!(
+            "got {}, and not closed",
+            nothing_or(&received.bytes)
+        )),
+        (true, false) => Err(format!(
+            "got {} before the close",
+            wire::hex(&received.bytes)
+        )),
     }
 }

@@ -70,7 +70,10 @@ impl Plays {
     }
 
     fn lines(&self, name: &str, conn: &str) -> Result<Vec<String>, String> {
-        let text = self.0.get(name).ok_or_else(|| format!("nothing to play is named {name}"))?;
+        let text = self
+            .0
+            .get(name)
+            .ok_or_else(|| format!("nothing to play is named {name}"))?;
         Ok(joined_lines(&text.replace('$', conn)))
     }
 }

@@ -19,7 +19,11 @@ pub fn complaints(suite: &Suite) -> Vec<String> {
             out.push(format!("{at}: no statement"));
         }
         for id in &row.ids {
-            match suite.statements.iter().find(|statement| statement.id == *id) {
+            match suite
+                .statements
+                .iter()
+                .find(|statement| statement.id == *id)
+            {
                 None => out.push(format!("{at}: {id} is no statement")),
                 Some(found) if found.binds != Binds::Server => {
                     out.push(format!("{at}: {id} is not the server's"))
@@ -27,7 +31,11 @@ pub fn complaints(suite: &Suite) -> Vec<String> {
                 Some(_) => {}
             }
         }
-        out.extend(check_steps(row).into_iter().map(|error| format!("{at}: {error}")));
+        out.extend(
+            check_steps(row)
+                .into_iter()
+                .map(|error| format!("{at}: {error}")),
+        );
     }
     for statement in suite.statements.iter().filter(|s| s.binds == Binds::Server) {
         if !suite.rows.iter().any(|row| row.ids.contains(&statement.id)) {
@@ -46,7 +54,9 @@ fn check_steps(row: &Row) -> Vec<String> {
                 open.insert(*conn);
                 (vec![], Ok(()))
             }
-            Action::Send(conn, tokens) if row.malformed => (vec![*conn], sendable(tokens).map(drop)),
+            Action::Send(conn, tokens) if row.malformed => {
+                (vec![*conn], sendable(tokens).map(drop))
+            }
             Action::Send(conn, tokens) => (vec![*conn], sendable(tokens).and_then(whole_packets)),
             Action::Expect(conn, Expected::Any(patterns) | Expected::All(patterns))
             | Action::Closed(conn, patterns) => {
@@ -84,9 +94,8 @@ fn whole_packets(bytes: Vec<u8>) -> Result<(), String> {
         return Err("no bytes".into());
     }
     while !rest.is_empty() {
-        let len = wire::packet_len(rest).ok_or_else(|| {
-            format!("no whole packet, {} bytes from the end", rest.len())
-        })?;
+        let len = wire::packet_len(rest)
+            .ok_or_else(|| format!("no whole packet, {} bytes from the end", rest.len()))?;
         rest = &rest[len..];
     }
     Ok(())
@@ -107,7 +116,9 @@ fn one_packet(pattern: &Pattern) -> Result<(), String> {
     };
     let (least, most) = pattern::length(&tokens[1 + size..]);
     if expected < least || most.is_some_and(|most| expected != most) {
-        return Err(format!("remaining length {expected}, but {least} bytes follow"));
+        return Err(format!(
+            "remaining length {expected}, but {least} bytes follow"
+        ));
     }
     Ok(())
 }

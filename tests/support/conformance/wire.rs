@@ -70,7 +70,11 @@ fn property_len(bytes: &[u8]) -> Option<usize> {
 /// Bytes as readable hex.
 pub fn hex(bytes: &[u8]) -> String {
     const SHOWN: usize = 200;
-    let mut text: String = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x} ")).collect();
+    let mut text: String = bytes
+        .iter()
+        .take(SHOWN)
+        .map(|byte| format!("{byte:02x} "))
+        .collect();
     if bytes.len() > SHOWN {
         text.push_str(&format!("... ({} bytes)", bytes.len()));
     }
