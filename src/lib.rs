@@ -4,6 +4,7 @@
 //! `base <- codec <- message <- {session, routing, auth} <- shard <- {net, store, control} <- runtime <- cli`.
 //! Up to and including `shard` everything is sans-io: no socket, clock, thread or randomness.
 
+pub mod auth;
 pub mod base;
 pub mod cli;
 pub mod codec;
@@ -11,4 +12,7 @@ pub mod config;
 pub mod control;
 pub mod limits;
 pub mod logging;
+pub mod message;
 pub mod routing;
+pub mod session;
+pub mod shard;

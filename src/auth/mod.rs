@@ -84,7 +84,10 @@ mod tests {
         AuthRequest {
             conn: ConnId(0),
             attempt: 0,
-            peer: Peer { address: address.parse().expect("a test address"), listener: 0 },
+            peer: Peer {
+                address: address.parse().expect("a test address"),
+                listener: 0,
+            },
             client_id: "c".into(),
             username: None,
             password: None,
@@ -97,19 +100,39 @@ mod tests {
     #[test]
     fn loopback_means_both_families_and_mapped_addresses() {
         let allow = Verdict::Allow { data: None };
-        for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            assert_eq!(Anonymous::Loopback.ask(&from(address, None)), allow, "{address}");
+        for address in [
+            "127.0.0.1:1",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert_eq!(
+                Anonymous::Loopback.ask(&from(address, None)),
+                allow,
+                "{address}"
+            );
         }
         for address in ["10.0.0.1:1", "[::ffff:10.0.0.1]:1", "[fe80::1]:1"] {
             let refused = Verdict::Refuse(ReasonCode::NotAuthorized);
-            assert_eq!(Anonymous::Loopback.ask(&from(address, None)), refused, "{address}");
-            assert_eq!(Anonymous::Everywhere.ask(&from(address, None)), allow, "{address}");
+            assert_eq!(
+                Anonymous::Loopback.ask(&from(address, None)),
+                refused,
+                "{address}"
+            );
+            assert_eq!(
+                Anonymous::Everywhere.ask(&from(address, None)),
+                allow,
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn no_method_is_known_here() {
         let refused = Verdict::Refuse(ReasonCode::BadAuthenticationMethod);
-        assert_eq!(Anonymous::Everywhere.ask(&from("127.0.0.1:1", Some("X"))), refused);
+        assert_eq!(
+            Anonymous::Everywhere.ask(&from("127.0.0.1:1", Some("X"))),
+            refused
+        );
     }
 }

@@ -130,7 +130,10 @@ mod tests {
         let message = Message::copy_of(&content(), &mut scratch);
         let copy = message.content();
         assert_eq!((copy.topic, copy.payload), ("a/ü", &b"payload"[..]));
-        assert_eq!((copy.qos, copy.retain, copy.expires_ms), (QoS::AtLeastOnce, true, 5_000));
+        assert_eq!(
+            (copy.qos, copy.retain, copy.expires_ms),
+            (QoS::AtLeastOnce, true, 5_000)
+        );
         let mut properties = vec![];
         copy.properties.write_to(&mut properties);
         assert_eq!(properties, [1, 1]);
@@ -141,6 +144,13 @@ mod tests {
         assert_eq!(content().expiry_left_s(1_500), Some(4));
         assert_eq!(content().expiry_left_s(9_000), Some(0));
         assert!(content().expired(5_000) && !content().expired(4_999));
-        assert_eq!(Content { expires_ms: NEVER_MS, ..content() }.expiry_left_s(7), None);
+        assert_eq!(
+            Content {
+                expires_ms: NEVER_MS,
+                ..content()
+            }
+            .expiry_left_s(7),
+            None
+        );
     }
 }

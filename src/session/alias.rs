@@ -72,7 +72,11 @@ mod tests {
         let mut aliases = Aliases::default();
         assert_eq!(aliases.outgoing("a", 0), Outgoing::Full);
         assert_eq!(aliases.outgoing("a", 1), Outgoing::Define(1));
-        assert_eq!(aliases.outgoing("a", 1), Outgoing::Define(1), "not sent, not defined");
+        assert_eq!(
+            aliases.outgoing("a", 1),
+            Outgoing::Define(1),
+            "not sent, not defined"
+        );
         aliases.defined(1, "a");
         assert_eq!(aliases.outgoing("a", 1), Outgoing::Known(1));
         assert_eq!(aliases.outgoing("b", 1), Outgoing::Full);

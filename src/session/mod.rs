@@ -54,7 +54,10 @@ pub struct Session {
     pub flow: Option<Box<Flow>>,
 }
 
-const _: () = assert!(std::mem::size_of::<Session>() <= 160, "the idle budget counts on it");
+const _: () = assert!(
+    std::mem::size_of::<Session>() <= 160,
+    "the idle budget counts on it"
+);
 
 /// What exists only while something is under way.
 #[derive(Default)]

@@ -77,7 +77,11 @@ impl Outbound {
             QoS::ExactlyOnce => Stage::Rec,
             _ => Stage::Ack,
         };
-        self.inflight.push_back(Inflight { id, stage, delivery: Some(delivery) });
+        self.inflight.push_back(Inflight {
+            id,
+            stage,
+            delivery: Some(delivery),
+        });
         self.sent += 1;
         id
     }
@@ -137,7 +141,11 @@ impl Outbound {
     /// PUBREC without an error (MQTT-4.3.3-4); `released` gets the message, which is never sent
     /// again (MQTT-4.3.3-6).
     pub fn handle_pubrec(&mut self, id: u16, released: &mut Option<Delivery>) -> Recorded {
-        match self.inflight.iter_mut().find(|i| i.id == id && i.stage != Stage::Ack) {
+        match self
+            .inflight
+            .iter_mut()
+            .find(|i| i.id == id && i.stage != Stage::Ack)
+        {
             Some(inflight) => {
                 inflight.stage = Stage::Comp;
                 *released = inflight.delivery.take();
@@ -184,7 +192,10 @@ impl Outbound {
             self.queue_bytes -= delivery.size();
             return Some(delivery);
         }
-        let at = self.inflight.iter().position(|i| i.delivery.as_ref().is_some_and(is_it))?;
+        let at = self
+            .inflight
+            .iter()
+            .position(|i| i.delivery.as_ref().is_some_and(is_it))?;
         self.take(at).delivery
     }
 
@@ -229,7 +240,9 @@ impl Outbound {
     }
 
     fn position(&self, id: u16, stage: Stage) -> Option<usize> {
-        self.inflight.iter().position(|i| i.id == id && i.stage == stage)
+        self.inflight
+            .iter()
+            .position(|i| i.id == id && i.stage == stage)
     }
 
     fn take(&mut self, at: usize) -> Inflight {
@@ -242,7 +255,7 @@ impl Outbound {
     }
 
     fn take_id(&mut self) -> u16 {
-        while self.free_ahead == 0 {
+        if self.free_ahead == 0 {
             self.look_ahead();
         }
         self.free_ahead -= 1;
@@ -250,16 +263,21 @@ impl Outbound {
         self.last_id
     }
 
-    /// Counts the free ids after `last_id`, moving it past one that is taken. The window is
-    /// smaller than the number of ids, so this ends.
+    /// Moves `last_id` to just before a run of free ids and measures the run. The window is
+    /// smaller than the number of ids, so there is one. Called once a run, so rarely.
     fn look_ahead(&mut self) {
-        let next = following(self.last_id);
-        let distance = |id: u16| if id >= next { id - next } else { id + (u16::MAX - next) };
-        let nearest = self.inflight.iter().map(|i| distance(i.id)).min();
-        match nearest {
-            Some(0) => self.last_id = next,
-            Some(n) => self.free_ahead = n,
-            None => self.free_ahead = u16::MAX,
+        let mut used = [0u64; 1024];
+        for inflight in &self.inflight {
+            used[usize::from(inflight.id) / 64] |= 1 << (inflight.id % 64);
+        }
+        let is_used = |id: u16| used[usize::from(id) / 64] >> (id % 64) & 1 == 1;
+        while is_used(following(self.last_id)) {
+            self.last_id = following(self.last_id);
+        }
+        let mut id = self.last_id;
+        while self.free_ahead < u16::MAX && !is_used(following(id)) {
+            self.free_ahead += 1;
+            id = following(id);
         }
     }
 }
@@ -276,8 +294,11 @@ mod tests {
     use crate::message::{Content, Message, NEVER_MS};
     use crate::session::Ids;
 
-    const BOUNDS: QueueBounds =
-        QueueBounds { length_max: 2, bytes_max: 100_000, drop_oldest: true };
+    const BOUNDS: QueueBounds = QueueBounds {
+        length_max: 2,
+        bytes_max: 100_000,
+        drop_oldest: true,
+    };
 
     fn delivery(qos: QoS, payload: &[u8]) -> Delivery {
         let content = Content {
@@ -289,7 +310,13 @@ mod tests {
             expires_ms: NEVER_MS,
         };
         let message = Message::copy_of(&content, &mut Vec::new());
-        Delivery { message, qos, retain: false, ids: Ids::None, deal: None }
+        Delivery {
+            message,
+            qos,
+            retain: false,
+            ids: Ids::None,
+            deal: None,
+        }
     }
 
     fn qos1() -> Delivery {
@@ -322,17 +349,26 @@ mod tests {
     #[test]
     fn the_window_counts_what_was_sent_on_this_connection() {
         let mut out = Outbound::default();
-        let (a, b) = (out.begin(qos1()), out.begin(delivery(QoS::ExactlyOnce, b"")));
+        let (a, b) = (
+            out.begin(qos1()),
+            out.begin(delivery(QoS::ExactlyOnce, b"")),
+        );
         assert!(!out.can_begin(2) && out.can_begin(3));
         let mut released = None;
         assert_eq!(out.handle_pubrec(b, &mut released), Recorded::Release);
         assert!(released.is_some());
         out.handle_disconnect();
         assert!(!out.can_begin(3), "the old ones go first");
-        assert_eq!(out.next_resend(1).map(|i| (i.id, i.stage)), Some((a, Stage::Ack)));
+        assert_eq!(
+            out.next_resend(1).map(|i| (i.id, i.stage)),
+            Some((a, Stage::Ack))
+        );
         assert!(out.next_resend(1).is_none());
         out.handle_puback(a);
-        assert_eq!(out.next_resend(1).map(|i| (i.id, i.stage)), Some((b, Stage::Comp)));
+        assert_eq!(
+            out.next_resend(1).map(|i| (i.id, i.stage)),
+            Some((b, Stage::Comp))
+        );
         assert!(out.handle_pubcomp(b) && !out.handle_pubcomp(b));
         assert!(out.is_empty() && out.can_begin(1));
     }
@@ -340,7 +376,10 @@ mod tests {
     #[test]
     fn acknowledgements_of_the_wrong_kind_change_nothing() {
         let mut out = Outbound::default();
-        let (one, two) = (out.begin(qos1()), out.begin(delivery(QoS::ExactlyOnce, b"")));
+        let (one, two) = (
+            out.begin(qos1()),
+            out.begin(delivery(QoS::ExactlyOnce, b"")),
+        );
         assert!(out.handle_puback(two).is_none());
         assert!(!out.handle_pubcomp(two));
         assert_eq!(out.handle_pubrec(one, &mut None), Recorded::Unknown);
@@ -351,12 +390,18 @@ mod tests {
     #[test]
     fn a_full_queue_drops_the_oldest_or_the_newest() {
         let payloads = |out: &Outbound| {
-            out.queue.iter().map(|d| d.message.content().payload.to_vec()).collect::<Vec<_>>()
+            out.queue
+                .iter()
+                .map(|d| d.message.content().payload.to_vec())
+                .collect::<Vec<_>>()
         };
         for (drop_oldest, left) in [(true, [b"b", b"c"]), (false, [b"a", b"b"])] {
             let (mut out, mut dropped) = (Outbound::default(), vec![]);
             for payload in [b"a", b"b", b"c"] {
-                let bounds = QueueBounds { drop_oldest, ..BOUNDS };
+                let bounds = QueueBounds {
+                    drop_oldest,
+                    ..BOUNDS
+                };
                 out.enqueue(delivery(QoS::AtLeastOnce, payload), bounds, &mut dropped);
             }
             assert_eq!(dropped.len(), 1);
@@ -367,12 +412,19 @@ mod tests {
     #[test]
     fn queue_bytes_bound_the_queue_too() {
         let (mut out, mut dropped) = (Outbound::default(), vec![]);
-        let bounds = QueueBounds { length_max: 100, bytes_max: 300, drop_oldest: true };
+        let bounds = QueueBounds {
+            length_max: 100,
+            bytes_max: 300,
+            drop_oldest: true,
+        };
         for _ in 0..10 {
             out.enqueue(delivery(QoS::AtLeastOnce, &[0; 50]), bounds, &mut dropped);
         }
         assert!(out.queue_bytes <= 300 && out.queue_len() + dropped.len() == 10);
         out.enqueue(delivery(QoS::AtLeastOnce, &[0; 500]), bounds, &mut dropped);
-        assert_eq!((out.queue_len(), out.queue_bytes, dropped.len()), (0, 0, 11));
+        assert_eq!(
+            (out.queue_len(), out.queue_bytes, dropped.len()),
+            (0, 0, 11)
+        );
     }
 }

@@ -28,7 +28,11 @@ pub enum Input<'a> {
     /// Mail of another shard, or of this one to itself.
     Envelope(Envelope),
     /// The answer to an [`AuthRequest`].
-    Verdict { conn: ConnId, attempt: u32, verdict: Verdict },
+    Verdict {
+        conn: ConnId,
+        attempt: u32,
+        verdict: Verdict,
+    },
     /// A message of the broker itself ($SYS).
     Publish(Message),
     /// Time passed: at the latest when [`Shard::next_deadline_ms`](super::Shard::next_deadline_ms)
@@ -87,7 +91,10 @@ pub struct GroupChange {
 
 /// The change of a member.
 pub enum Membership {
-    Join { subscription: Subscription, ticket: u32 },
+    Join {
+        subscription: Subscription,
+        ticket: u32,
+    },
     Leave,
     Connected(bool),
 }
@@ -133,11 +140,22 @@ pub struct RetainedChunk {
 /// What the operator's log may want to know.
 #[derive(Debug)]
 pub enum Event {
-    Connected { client_id: Box<str>, peer: Peer, session_present: bool },
-    Disconnected { client_id: Box<str>, peer: Peer, reason: &'static str },
+    Connected {
+        client_id: Box<str>,
+        peer: Peer,
+        session_present: bool,
+    },
+    Disconnected {
+        client_id: Box<str>,
+        peer: Peer,
+        reason: &'static str,
+    },
     /// A connection that did not become a client.
     Refused { peer: Peer, reason: &'static str },
     /// A client was cut for what it sent.
-    Violation { client_id: Box<str>, peer: Peer, what: String },
+    Violation {
+        client_id: Box<str>,
+        peer: Peer,
+        what: String,
+    },
 }
-

@@ -13,7 +13,9 @@ use crate::session::{Stage, Violation, will::Will};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ending {
     /// DISCONNECT came; the will goes with reason 0x00 (MQTT-3.14.4-3).
-    ByClient { with_will: bool },
+    ByClient {
+        with_will: bool,
+    },
     /// The peer closed it, or it broke.
     PeerClosed,
     Violation(Violation),
@@ -71,7 +73,9 @@ impl Shard {
     }
 
     pub(super) fn handle_kick(&mut self, now: Now, client_id: &str, fx: &mut Effects) {
-        let session = self.find_session(client_id).and_then(|slot| self.sessions.get(slot));
+        let session = self
+            .find_session(client_id)
+            .and_then(|slot| self.sessions.get(slot));
         if let Some(id) = session.and_then(|session| session.conn) {
             self.end(now, id, Ending::Kicked, fx);
         }
@@ -95,7 +99,9 @@ impl Shard {
     /// Ends a connection: tells the client where its version can be told, lets go of the
     /// connection, and lets the session go on as its expiry says.
     pub(super) fn end(&mut self, now: Now, id: ConnId, ending: Ending, fx: &mut Effects) {
-        let Some(conn) = self.conns.get(id.0) else { return };
+        let Some(conn) = self.conns.get(id.0) else {
+            return;
+        };
         if conn.phase != Phase::Up {
             return self.end_before_connack(id, ending, fx);
         }
@@ -119,7 +125,11 @@ impl Shard {
         if let Ending::Violation(violation) = ending {
             let client_id = session.client_id.clone();
             let what = violation.to_string();
-            fx.events.push(Event::Violation { client_id, peer: conn.peer, what });
+            fx.events.push(Event::Violation {
+                client_id,
+                peer: conn.peer,
+                what,
+            });
         }
         self.announce_disconnected(now, (slot, &conn), ending, fx);
         self.set_member_connected(slot, false, fx);
@@ -138,8 +148,11 @@ impl Shard {
         let says = conn.phase == Phase::Authenticating && conn.version == Version::V5;
         match ending.reason().filter(|_| says) {
             Some(reason) => {
-                let refused =
-                    Refused { reason, why: Refusal::ProtocolViolation, text: ending.name() };
+                let refused = Refused {
+                    reason,
+                    why: Refusal::ProtocolViolation,
+                    text: ending.name(),
+                };
                 self.refuse(id, refused, fx);
                 // Counted by whoever found the reason.
                 self.counters.refused[Refusal::ProtocolViolation as usize] -= 1;
@@ -168,13 +181,21 @@ impl Shard {
             .filter(|_| conn.request_problem_information)
             .and_then(|text| conn.reason_string(text));
         let out = fx.out.of(id);
-        Disconnect { reason, reason_string, ..Disconnect::default() }.encode(conn.version, out);
+        Disconnect {
+            reason,
+            reason_string,
+            ..Disconnect::default()
+        }
+        .encode(conn.version, out);
         self.counters.packets_out[14] += 1;
     }
 
     /// The will is dropped, published, or kept for its delay (MQTT-3.1.2-8, -10).
     fn settle_will(&mut self, now: Now, slot: u32, ending: Ending, fx: &mut Effects) {
-        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
         if matches!(ending, Ending::ByClient { with_will: false }) {
             session.will = None;
         }
@@ -194,7 +215,10 @@ impl Shard {
             return self.handle_internal(now, &will.message, fx);
         };
         let expires_ms = super::MqttOptions::expires_ms(now.ms, Some(expiry_s));
-        let content = Content { expires_ms, ..will.message.content() };
+        let content = Content {
+            expires_ms,
+            ..will.message.content()
+        };
         let message = Message::copy_of(&content, &mut self.scratch);
         self.handle_internal(now, &message, fx);
     }

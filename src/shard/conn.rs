@@ -1,7 +1,7 @@
 //! One connection as the shard sees it: where it stands, and how packets are put on it.
 
 use crate::base::{Now, Peer};
-use crate::codec::{self, AckKind, Ack, PublishHead, QoS, ReasonCode, Version};
+use crate::codec::{self, Ack, AckKind, PublishHead, QoS, ReasonCode, Version};
 use crate::message::Content;
 use crate::session::{Aliases, alias, will::Will};
 
@@ -46,7 +46,10 @@ pub struct Conn {
     pub rare: Option<Box<Rare>>,
 }
 
-const _: () = assert!(std::mem::size_of::<Conn>() <= 128, "the idle budget counts on it");
+const _: () = assert!(
+    std::mem::size_of::<Conn>() <= 128,
+    "the idle budget counts on it"
+);
 
 /// What few connections have, or only for a moment.
 #[derive(Default)]

@@ -11,6 +11,9 @@ use crate::codec::{
 use crate::message::{Content, Message, NEVER_MS};
 use crate::session::{EXPIRY_NEVER_S, Session, will::Will};
 
+/// First byte of CONNECT.
+pub(super) const CONNECT: u8 = 0x10;
+
 /// Why a connection was not let in, and how it is told.
 pub(super) struct Refused {
     pub reason: ReasonCode,
@@ -34,7 +37,7 @@ impl Shard {
         (body, rest): (&[u8], &[u8]),
         fx: &mut Effects,
     ) {
-        let connect = match Connect::decode(body) {
+        let connect = match Connect::decode(CONNECT, body) {
             Ok(connect) => connect,
             Err(error) => return self.refuse_undecoded(id, body, error, fx),
         };
@@ -42,10 +45,17 @@ impl Shard {
         if owner != self.options.shard && !connect.client_id.is_empty() {
             self.counters.moved += 1;
             self.conns.remove(id.0);
-            fx.moves.push(Move { conn: id, to: owner, bytes: rest.to_vec() });
+            fx.moves.push(Move {
+                conn: id,
+                to: owner,
+                bytes: rest.to_vec(),
+            });
             return;
         }
-        let conn = self.conns.get_mut(id.0).expect("bytes come from an open connection");
+        let conn = self
+            .conns
+            .get_mut(id.0)
+            .expect("bytes come from an open connection");
         conn.version = connect.version;
         if let Err(refused) = self.check_connect(&connect) {
             return self.refuse(id, refused, fx);
@@ -55,7 +65,9 @@ impl Shard {
         let properties = &connect.properties;
         conn.phase = Phase::Authenticating;
         conn.request_problem_information = properties.request_problem_information;
-        conn.packet_bytes_max = properties.packet_bytes_max.map_or(u32::MAX, |max| max.get());
+        conn.packet_bytes_max = properties
+            .packet_bytes_max
+            .map_or(u32::MAX, |max| max.get());
         let ours = self.options.mqtt.topic_alias_maximum;
         conn.alias_maximum = properties.topic_alias_maximum.min(ours);
         conn.attempt += 1;
@@ -109,7 +121,9 @@ impl Shard {
         verdict: Verdict,
         fx: &mut Effects,
     ) {
-        let Some(conn) = self.conns.get_mut(id.0).filter(|c| c.attempt == attempt) else { return };
+        let Some(conn) = self.conns.get_mut(id.0).filter(|c| c.attempt == attempt) else {
+            return;
+        };
         conn.undecided = false;
         let up = conn.phase == Phase::Up;
         match verdict {
@@ -133,25 +147,34 @@ impl Shard {
                     self.counters.refuse(why);
                     return self.end(now, id, Ending::Refused(reason), fx);
                 }
-                self.refuse(id, Refused { reason, why, text: "authentication" }, fx);
+                self.refuse(
+                    id,
+                    Refused {
+                        reason,
+                        why,
+                        text: "authentication",
+                    },
+                    fx,
+                );
             }
         }
     }
 
-    fn refuse_undecoded(
-        &mut self,
-        id: ConnId,
-        body: &[u8],
-        error: DecodeError,
-        fx: &mut Effects,
-    ) {
-        let conn = self.conns.get_mut(id.0).expect("bytes come from an open connection");
+    fn refuse_undecoded(&mut self, id: ConnId, body: &[u8], error: DecodeError, fx: &mut Effects) {
+        let conn = self
+            .conns
+            .get_mut(id.0)
+            .expect("bytes come from an open connection");
         let known = connect_version(body);
         conn.version = known.unwrap_or(Version::V311);
         let refused = match error {
             DecodeError::NotMqtt => return self.drop_silently(id, Refusal::NotMqtt, fx),
             DecodeError::UnsupportedVersion { level } => {
-                conn.version = if level > 5 { Version::V5 } else { Version::V311 };
+                conn.version = if level > 5 {
+                    Version::V5
+                } else {
+                    Version::V311
+                };
                 Refused {
                     reason: ReasonCode::UnsupportedProtocolVersion,
                     why: Refusal::NotMqtt,
@@ -184,7 +207,9 @@ impl Shard {
             let reason = ReasonCode::ClientIdentifierNotValid;
             return refused(reason, Refusal::ClientId, "client identifier");
         }
-        let Some(will) = &connect.will else { return Ok(()) };
+        let Some(will) = &connect.will else {
+            return Ok(());
+        };
         if will.qos > mqtt.maximum_qos {
             let reason = ReasonCode::QoSNotSupported;
             return refused(reason, Refusal::ProtocolViolation, "will QoS");
@@ -235,7 +260,10 @@ impl Shard {
             keep_alive_s: connect.keep_alive_s,
             expiry_s,
             expiry_changed: expiry_s != asked_s,
-            receive_maximum: connect.properties.receive_maximum.map_or(u16::MAX, |max| max.get()),
+            receive_maximum: connect
+                .properties
+                .receive_maximum
+                .map_or(u16::MAX, |max| max.get()),
             will,
         }
     }
@@ -321,10 +349,10 @@ impl Shard {
         let absent = |available: bool| (!available).then_some(false);
         let properties = ConnAckProperties {
             session_expiry_s: pending.expiry_changed.then_some(pending.expiry_s),
-            receive_maximum: std::num::NonZeroU16::new(mqtt.receive_maximum),
+            receive_maximum: Some(mqtt.receive_maximum),
             maximum_qos: (mqtt.maximum_qos != QoS::ExactlyOnce).then_some(mqtt.maximum_qos),
             retain_available: absent(mqtt.retain_available),
-            packet_bytes_max: std::num::NonZeroU32::new(mqtt.packet_bytes_max),
+            packet_bytes_max: Some(mqtt.packet_bytes_max),
             assigned_client_id: pending.assigned.then_some(&*session.client_id),
             topic_alias_maximum: mqtt.topic_alias_maximum,
             wildcard_subscription_available: absent(mqtt.wildcard_available),
@@ -335,7 +363,11 @@ impl Shard {
             ..ConnAckProperties::default()
         };
         let reason = ReasonCode::Success;
-        let connack = ConnAck { session_present, reason, properties };
+        let connack = ConnAck {
+            session_present,
+            reason,
+            properties,
+        };
         connack.encode(conn.version, fx.out.of(id));
         self.counters.packets_out[2] += 1;
     }
@@ -343,27 +375,41 @@ impl Shard {
     /// CONNACK with an error, and the end of the connection (MQTT-3.2.2-7).
     pub(super) fn refuse(&mut self, id: ConnId, refused: Refused, fx: &mut Effects) {
         self.counters.refuse(refused.why);
-        let Some(conn) = self.conns.remove(id.0) else { return };
+        let Some(conn) = self.conns.remove(id.0) else {
+            return;
+        };
         let mut properties = ConnAckProperties::default();
         if conn.request_problem_information {
             properties.reason_string = conn.reason_string(refused.text);
         }
-        let connack = ConnAck { session_present: false, reason: refused.reason, properties };
+        let connack = ConnAck {
+            session_present: false,
+            reason: refused.reason,
+            properties,
+        };
         let out = fx.out.of(id);
         let start = out.len();
         connack.encode(conn.version, out);
         if out.len() - start > conn.packet_bytes_max as usize {
             out.truncate(start);
         }
-        fx.events.push(Event::Refused { peer: conn.peer, reason: refused.text });
+        fx.events.push(Event::Refused {
+            peer: conn.peer,
+            reason: refused.text,
+        });
         fx.closes.push(id);
     }
 
     /// The end of a connection to which nothing can be said.
     pub(super) fn drop_silently(&mut self, id: ConnId, why: Refusal, fx: &mut Effects) {
         self.counters.refuse(why);
-        let Some(conn) = self.conns.remove(id.0) else { return };
-        fx.events.push(Event::Refused { peer: conn.peer, reason: why.name() });
+        let Some(conn) = self.conns.remove(id.0) else {
+            return;
+        };
+        fx.events.push(Event::Refused {
+            peer: conn.peer,
+            reason: why.name(),
+        });
         fx.closes.push(id);
     }
 
@@ -371,7 +417,11 @@ impl Shard {
     pub(super) fn find_session(&self, client_id: &str) -> Option<u32> {
         use std::hash::BuildHasher;
         let hash = self.hasher.hash_one(client_id);
-        let is_it = |slot: &u32| self.sessions.get(*slot).is_some_and(|s| *s.client_id == *client_id);
+        let is_it = |slot: &u32| {
+            self.sessions
+                .get(*slot)
+                .is_some_and(|s| *s.client_id == *client_id)
+        };
         self.by_client_id.find(hash, is_it).copied()
     }
 
@@ -397,7 +447,12 @@ impl Shard {
         });
         let (sessions, hasher) = (&self.sessions, &self.hasher);
         self.by_client_id.insert_unique(hash, slot, |slot| {
-            hasher.hash_one(&*sessions.get(*slot).expect("in the table while it lives").client_id)
+            hasher.hash_one(
+                &*sessions
+                    .get(*slot)
+                    .expect("in the table while it lives")
+                    .client_id,
+            )
         });
         slot
     }

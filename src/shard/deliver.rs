@@ -16,17 +16,25 @@ pub struct Parcel<'a> {
 impl<'a> Parcel<'a> {
     /// A message that is still borrowed.
     pub fn borrowed(content: Content<'a>) -> Parcel<'a> {
-        Parcel { content, message: None }
+        Parcel {
+            content,
+            message: None,
+        }
     }
 
     /// A message that is kept already.
     pub fn kept(message: &'a Message) -> Parcel<'a> {
-        Parcel { content: message.content(), message: Some(message.clone()) }
+        Parcel {
+            content: message.content(),
+            message: Some(message.clone()),
+        }
     }
 
     /// The message to keep.
     pub fn message(&mut self, scratch: &mut Vec<u8>) -> Message {
-        self.message.get_or_insert_with(|| Message::copy_of(&self.content, scratch)).clone()
+        self.message
+            .get_or_insert_with(|| Message::copy_of(&self.content, scratch))
+            .clone()
     }
 }
 
@@ -108,7 +116,10 @@ impl Shard {
         content: &Content<'_>,
         fx: &mut Effects,
     ) {
-        let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+        let conn = self
+            .conns
+            .get_mut(id.0)
+            .expect("a session's connection is open");
         let ledger = &mut self.counters.ledger;
         let out = fx.out.of(id);
         // The whole buffer, written part included, is a bound on the backlog that costs nothing.
@@ -154,7 +165,10 @@ impl Shard {
         fx: &mut Effects,
     ) {
         let limits = &self.options.limits;
-        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
         let window = session.window(self.options.mqtt.inflight_max);
         let flow = session.flow.get_or_insert_default();
         let ready = conn.filter(|&conn| {
@@ -163,7 +177,10 @@ impl Shard {
                 && fx.out.backlog(conn) <= limits.outbox_bytes_max
         });
         if let Some(id) = ready {
-            let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+            let conn = self
+                .conns
+                .get_mut(id.0)
+                .expect("a session's connection is open");
             self.counters.ledger.held += 1;
             self.counters.queued_bytes += delivery.size();
             let begun = begin(now, conn, flow, delivery, fx.out.of(id));
@@ -213,8 +230,13 @@ impl Shard {
         while let Some(id) = self.pump_conn(slot, fx) {
             let session = self.sessions.get_mut(slot).expect("looked up just now");
             let window = session.window(self.options.mqtt.inflight_max);
-            let Some(flow) = session.flow.as_deref_mut() else { return };
-            let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+            let Some(flow) = session.flow.as_deref_mut() else {
+                return;
+            };
+            let conn = self
+                .conns
+                .get_mut(id.0)
+                .expect("a session's connection is open");
             if let Some(inflight) = flow.out.next_resend(window) {
                 let out = fx.out.of(id);
                 let packet_id = inflight.id;
@@ -262,9 +284,14 @@ impl Shard {
 
     /// Sends the next retained message that waits, or asks for more. False: nothing to do now.
     fn pump_retained(&mut self, now: Now, (slot, id): (u32, ConnId), fx: &mut Effects) -> bool {
-        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
         let window = session.window(self.options.mqtt.inflight_max);
-        let Some(flow) = session.flow.as_deref_mut() else { return false };
+        let Some(flow) = session.flow.as_deref_mut() else {
+            return false;
+        };
         let Some(first) = flow.retained.front() else {
             return self.ask_retained(now, slot, fx);
         };
@@ -278,7 +305,10 @@ impl Shard {
         } else if qos == QoS::AtMostOnce {
             self.send_waiting_qos0(now, id, &delivery, fx);
         } else {
-            let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+            let conn = self
+                .conns
+                .get_mut(id.0)
+                .expect("a session's connection is open");
             let begun = begin(now, conn, flow, delivery, fx.out.of(id));
             self.account_begun(begun);
         }
@@ -286,7 +316,10 @@ impl Shard {
     }
 
     fn send_waiting_qos0(&mut self, now: Now, id: ConnId, delivery: &Delivery, fx: &mut Effects) {
-        let conn = self.conns.get_mut(id.0).expect("a session's connection is open");
+        let conn = self
+            .conns
+            .get_mut(id.0)
+            .expect("a session's connection is open");
         if conn.put_publish(now, &outgoing(delivery, 0, false), fx.out.of(id)) {
             self.counters.publish_out[0] += 1;
             self.counters.ledger.held -= 1;

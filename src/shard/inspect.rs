@@ -37,7 +37,11 @@ pub struct ClientInfo {
 impl Shard {
     /// The shard's figures.
     pub fn stats(&self) -> ShardStats {
-        let clients = self.sessions.iter_from(0).filter(|(_, s)| s.conn.is_some()).count();
+        let clients = self
+            .sessions
+            .iter_from(0)
+            .filter(|(_, s)| s.conn.is_some())
+            .count();
         ShardStats {
             connections: self.conns.len(),
             sessions: self.sessions.len(),
@@ -56,7 +60,10 @@ impl Shard {
 
     /// Deliveries that sessions hold, counted one by one: what the ledger's `held` must say.
     pub fn count_held(&self) -> usize {
-        let flows = self.sessions.iter_from(0).filter_map(|(_, s)| s.flow.as_ref());
+        let flows = self
+            .sessions
+            .iter_from(0)
+            .filter_map(|(_, s)| s.flow.as_ref());
         flows.map(|flow| flow.held()).sum()
     }
 
@@ -85,13 +92,17 @@ impl Shard {
             let subscription = self.router.subscription(client, id)?;
             Some((self.router.filter(id).to_owned(), subscription.qos as u8))
         });
-        let shared = session.shared.iter().flat_map(|shared| shared.iter()).map(|s| {
-            let name = match &*s.key.share {
-                "$queue" => format!("$queue/{}", s.key.filter),
-                share => format!("$share/{share}/{}", s.key.filter),
-            };
-            (name, s.subscription.qos as u8)
-        });
+        let shared = session
+            .shared
+            .iter()
+            .flat_map(|shared| shared.iter())
+            .map(|s| {
+                let name = match &*s.key.share {
+                    "$queue" => format!("$queue/{}", s.key.filter),
+                    share => format!("$share/{share}/{}", s.key.filter),
+                };
+                (name, s.subscription.qos as u8)
+            });
         let flow = session.flow.as_ref();
         ClientInfo {
             client_id: session.client_id.clone(),

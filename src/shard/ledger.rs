@@ -233,7 +233,10 @@ mod tests {
 
     #[test]
     fn a_missing_delivery_shows() {
-        let mut ledger = Ledger { received: 2, ..Ledger::default() };
+        let mut ledger = Ledger {
+            received: 2,
+            ..Ledger::default()
+        };
         ledger.fan_out(0);
         ledger.fan_out(3);
         ledger.delivered = 2;

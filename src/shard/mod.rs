@@ -97,7 +97,10 @@ impl Shard {
         directory: Option<Arc<Directory>>,
         seed: u64,
     ) -> Shard {
-        assert!(options.shard.0 < options.shards, "a shard is one of the shards");
+        assert!(
+            options.shard.0 < options.shards,
+            "a shard is one of the shards"
+        );
         let router = Router::new(options.shard.0, directory, seed);
         Shard {
             conns: Paged::default(),
@@ -131,9 +134,11 @@ impl Shard {
             Input::Opened { conn, peer } => self.handle_opened(now, conn, peer),
             Input::Closed { conn } => self.handle_closed(now, conn, fx),
             Input::Drained { conn } => self.handle_drained(now, conn, fx),
-            Input::Verdict { conn, attempt, verdict } => {
-                self.handle_verdict(now, (conn, attempt), verdict, fx)
-            }
+            Input::Verdict {
+                conn,
+                attempt,
+                verdict,
+            } => self.handle_verdict(now, (conn, attempt), verdict, fx),
             Input::Publish(message) => self.handle_internal(now, &message, fx),
             Input::Tick => self.handle_tick(now, fx),
             Input::Kick { client_id } => self.handle_kick(now, client_id, fx),

@@ -99,7 +99,11 @@ impl Outboxes {
 
     /// Forgets what waits for `conn`: it is gone.
     pub fn discard(&mut self, conn: ConnId) {
-        if self.by_conn.get(conn.0 as usize).is_some_and(|&index| index != NONE) {
+        if self
+            .by_conn
+            .get(conn.0 as usize)
+            .is_some_and(|&index| index != NONE)
+        {
             self.detach(conn);
         }
     }

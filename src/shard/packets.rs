@@ -2,11 +2,13 @@
 
 use super::close::Ending;
 use super::conn::Phase;
+use super::connect::CONNECT;
 use super::{Drop, Effects, Refusal, Shard};
 use crate::auth::{AuthRequest, AuthStep};
 use crate::base::{ConnId, Now};
 use crate::codec::{
-    Ack, AckKind, Auth, DecodeError, Disconnect, Frame, PingResp, ReasonCode, Version, frame,
+    Ack, AckKind, Auth, DecodeError, Disconnect, Frame, PING_RESP, ReasonCode, Role, Version,
+    decode, frame,
 };
 use crate::session::{Recorded, Violation};
 
@@ -25,7 +27,9 @@ pub(super) enum Next {
 impl Shard {
     pub(super) fn handle_bytes(&mut self, now: Now, id: ConnId, bytes: &[u8], fx: &mut Effects) {
         self.counters.bytes_in += bytes.len() as u64;
-        let Some(conn) = self.conns.get_mut(id.0) else { return };
+        let Some(conn) = self.conns.get_mut(id.0) else {
+            return;
+        };
         if conn.tail.is_empty() {
             let used = self.parse(now, id, bytes, fx);
             if used < bytes.len()
@@ -42,7 +46,9 @@ impl Shard {
 
     /// Goes on with what was read before input had to stop.
     pub(super) fn resume_input(&mut self, now: Now, id: ConnId, fx: &mut Effects) {
-        let Some(conn) = self.conns.get_mut(id.0) else { return };
+        let Some(conn) = self.conns.get_mut(id.0) else {
+            return;
+        };
         if conn.wants_input() && !conn.tail.is_empty() {
             let tail = std::mem::take(&mut conn.tail);
             self.parse_tail(now, id, tail, fx);
@@ -51,7 +57,9 @@ impl Shard {
 
     fn parse_tail(&mut self, now: Now, id: ConnId, mut tail: Vec<u8>, fx: &mut Effects) {
         let used = self.parse(now, id, &tail, fx);
-        let Some(conn) = self.conns.get_mut(id.0) else { return };
+        let Some(conn) = self.conns.get_mut(id.0) else {
+            return;
+        };
         if used < tail.len() {
             tail.drain(..used);
             conn.tail = tail;
@@ -107,11 +115,14 @@ impl Shard {
     ) -> Result<Next, Violation> {
         let kind = frame.header >> 4;
         self.counters.packets_in[kind as usize] += 1;
-        let conn = self.conns.get(id.0).expect("bytes come from an open connection");
+        let conn = self
+            .conns
+            .get(id.0)
+            .expect("bytes come from an open connection");
         match conn.phase {
             Phase::Up if kind == 3 => self.handle_publish(now, id, frame, fx),
             Phase::Up => self.handle_other(now, id, frame, fx),
-            Phase::AwaitingConnect if frame.header == 0x10 => {
+            Phase::AwaitingConnect if frame.header == CONNECT => {
                 self.handle_connect(now, id, (frame.body, rest), fx);
                 Ok(self.next(id))
             }
@@ -167,8 +178,8 @@ impl Shard {
         frame: &Frame<'_>,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
-        crate::codec::PingReq::decode(frame.header, frame.body)?;
-        PingResp.encode(fx.out.of(id));
+        decode(*frame, Version::V5, Role::Server)?;
+        fx.out.of(id).extend_from_slice(&PING_RESP);
         self.counters.packets_out[13] += 1;
         Ok(Next::Go)
     }
@@ -244,10 +255,11 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
-        let disconnect = Disconnect::decode(frame.header, frame.body, conn.version)?;
-        if let (Some(expiry_s), Some(session)) =
-            (disconnect.session_expiry_s, self.sessions.get_mut(conn.session))
-        {
+        let disconnect = Disconnect::decode(frame.header, frame.body, conn.version, Role::Server)?;
+        if let (Some(expiry_s), Some(session)) = (
+            disconnect.session_expiry_s,
+            self.sessions.get_mut(conn.session),
+        ) {
             if session.expiry_s == 0 && expiry_s > 0 {
                 return Err(Violation::SessionExpiryRaised);
             }
@@ -269,11 +281,13 @@ impl Shard {
         if conn.version != Version::V5 {
             return Err(Violation::UnexpectedPacket);
         }
-        let auth = Auth::decode(frame.header, frame.body)?;
+        let auth = Auth::decode(frame.header, frame.body, Role::Server)?;
         let up = conn.phase == Phase::Up;
         let session = conn.session;
         let rare = conn.rare_mut();
-        let Some(method) = rare.method.clone() else { return Err(Violation::UnexpectedPacket) };
+        let Some(method) = rare.method.clone() else {
+            return Err(Violation::UnexpectedPacket);
+        };
         if auth.method != Some(&*method) {
             return Err(Violation::MethodChanged);
         }
@@ -315,18 +329,20 @@ impl Shard {
     ) {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let method = conn.rare.as_ref().and_then(|rare| rare.method.as_deref());
-        Auth { reason, method, data, ..Auth::default() }.encode(fx.out.of(id));
+        Auth {
+            reason,
+            method,
+            data,
+            ..Auth::default()
+        }
+        .encode(fx.out.of(id));
         self.counters.packets_out[15] += 1;
     }
 
-    fn handle_violation(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        violation: Violation,
-        fx: &mut Effects,
-    ) {
-        let Some(conn) = self.conns.get(id.0) else { return };
+    fn handle_violation(&mut self, now: Now, id: ConnId, violation: Violation, fx: &mut Effects) {
+        let Some(conn) = self.conns.get(id.0) else {
+            return;
+        };
         let too_large = Violation::Decode(DecodeError::PacketTooLarge);
         let why = match violation {
             v if v == too_large => Refusal::PacketTooLarge,

@@ -24,8 +24,14 @@ struct Presence<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum What {
-    Connected { clean_sess: bool, protocol: u8, connack: u8 },
-    Disconnected { reason: &'static str },
+    Connected {
+        clean_sess: bool,
+        protocol: u8,
+        connack: u8,
+    },
+    Disconnected {
+        reason: &'static str,
+    },
 }
 
 impl Shard {
@@ -37,10 +43,17 @@ impl Shard {
         fx: &mut Effects,
     ) {
         let session = self.sessions.get(slot).expect("established");
-        let conn = session.conn.and_then(|id| self.conns.get(id.0)).expect("established");
+        let conn = session
+            .conn
+            .and_then(|id| self.conns.get(id.0))
+            .expect("established");
         let peer = conn.peer;
         let client_id = session.client_id.clone();
-        fx.events.push(Event::Connected { client_id, peer, session_present });
+        fx.events.push(Event::Connected {
+            client_id,
+            peer,
+            session_present,
+        });
         let what = What::Connected {
             clean_sess: !session_present,
             protocol: match session.version {
@@ -62,7 +75,11 @@ impl Shard {
     ) {
         let session = self.sessions.get(slot).expect("looked up by the caller");
         let (client_id, peer, reason) = (session.client_id.clone(), conn.peer, ending.name());
-        fx.events.push(Event::Disconnected { client_id, peer, reason });
+        fx.events.push(Event::Disconnected {
+            client_id,
+            peer,
+            reason,
+        });
         let what = What::Disconnected { reason };
         self.announce(now, (slot, peer), ("disconnected", what), fx);
     }

@@ -41,12 +41,20 @@ impl Shard {
         if alias > self.options.mqtt.topic_alias_maximum {
             return Err(Violation::TopicAliasInvalid);
         }
-        let aliases = &mut self.conns.get_mut(id.0).expect("looked up").rare_mut().aliases;
+        let aliases = &mut self
+            .conns
+            .get_mut(id.0)
+            .expect("looked up")
+            .rare_mut()
+            .aliases;
         if !publish.topic.is_empty() {
             aliases.define(alias, publish.topic);
             return self.handle_resolved(now, id, &publish, fx);
         }
-        let topic = aliases.resolve(alias).ok_or(Violation::TopicAliasInvalid)?.to_owned();
+        let topic = aliases
+            .resolve(alias)
+            .ok_or(Violation::TopicAliasInvalid)?
+            .to_owned();
         publish.topic = &topic;
         self.handle_resolved(now, id, &publish, fx)
     }

@@ -1,9 +1,7 @@
 //! Retained messages. Each topic's message lives on one shard, the topic's owner; subscribers ask
 //! the owners, a chunk at a time, as fast as they take what they get.
 
-use super::{
-    ClientRef, Effects, Envelope, RetainedChunk, RetainedQuery, Shard, ShardId,
-};
+use super::{ClientRef, Effects, Envelope, RetainedChunk, RetainedQuery, Shard, ShardId};
 use crate::base::Now;
 use crate::message::{Content, Message, NEVER_MS};
 use crate::session::{Delivery, Ids};
@@ -68,9 +66,16 @@ impl Shard {
     /// under way.
     pub(super) fn ask_retained(&mut self, now: Now, slot: u32, fx: &mut Effects) -> bool {
         let asker = self.client_ref(slot);
-        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
-        let Some(flow) = session.flow.as_deref_mut() else { return false };
-        let Some(pull) = flow.pulls.front_mut() else { return false };
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
+        let Some(flow) = session.flow.as_deref_mut() else {
+            return false;
+        };
+        let Some(pull) = flow.pulls.front_mut() else {
+            return false;
+        };
         if pull.asked {
             return false;
         }
@@ -91,7 +96,8 @@ impl Shard {
             return true;
         }
         // To this shard too it goes by mail: a store may be on its way in front of it.
-        fx.mail.post(shard, Envelope::RetainedQuery(Box::new(query)));
+        fx.mail
+            .post(shard, Envelope::RetainedQuery(Box::new(query)));
         false
     }
 
@@ -103,19 +109,34 @@ impl Shard {
     }
 
     fn find_chunk(&mut self, now: Now, query: RetainedQuery) -> RetainedChunk {
-        let RetainedQuery { asker, ticket, filter, after } = query;
+        let RetainedQuery {
+            asker,
+            ticket,
+            filter,
+            after,
+        } = query;
         let mut messages = Vec::new();
         let mut expired: Vec<Box<str>> = Vec::new();
-        let next = self.retained.walk(&filter, after.as_deref(), CHUNK_MAX, |topic, message| {
-            match message.content().expired(now.ms) {
-                true => expired.push(topic.into()),
-                false => messages.push(message.clone()),
-            }
-        });
+        let next =
+            self.retained.walk(
+                &filter,
+                after.as_deref(),
+                CHUNK_MAX,
+                |topic, message| match message.content().expired(now.ms) {
+                    true => expired.push(topic.into()),
+                    false => messages.push(message.clone()),
+                },
+            );
         for topic in expired {
             self.retained.remove(&topic);
         }
-        RetainedChunk { asker, ticket, from: self.options.shard, messages, next }
+        RetainedChunk {
+            asker,
+            ticket,
+            from: self.options.shard,
+            messages,
+            next,
+        }
     }
 
     /// An answer came.
@@ -126,13 +147,21 @@ impl Shard {
     }
 
     fn take_chunk(&mut self, now: Now, chunk: RetainedChunk) {
-        let Some(session) = self.sessions.get_mut(chunk.asker.slot) else { return };
+        let Some(session) = self.sessions.get_mut(chunk.asker.slot) else {
+            return;
+        };
         if session.generation != chunk.asker.generation {
             return;
         }
-        let Some(flow) = session.flow.as_deref_mut() else { return };
+        let Some(flow) = session.flow.as_deref_mut() else {
+            return;
+        };
         // Unsubscribed meanwhile: the answer is for nobody.
-        let Some(pull) = flow.pulls.front_mut().filter(|pull| pull.ticket == chunk.ticket) else {
+        let Some(pull) = flow
+            .pulls
+            .front_mut()
+            .filter(|pull| pull.ticket == chunk.ticket)
+        else {
             return;
         };
         pull.asked = false;
@@ -151,7 +180,13 @@ impl Shard {
                 Some(id) => Ids::One([id.get()]),
                 None => Ids::None,
             };
-            let delivery = Delivery { message, qos, retain: true, ids, deal: None };
+            let delivery = Delivery {
+                message,
+                qos,
+                retain: true,
+                ids,
+                deal: None,
+            };
             self.counters.ledger.copies += 1;
             self.counters.ledger.held += 1;
             self.counters.queued_bytes += delivery.size();
@@ -163,8 +198,9 @@ impl Shard {
     pub(super) fn sweep_retained(&mut self, now: Now) {
         let mut expired: Vec<Box<str>> = Vec::new();
         let after = self.retained_sweep.take();
-        self.retained_sweep =
-            self.retained.sweep(after.as_deref(), SWEEP_MAX, |topic, message| {
+        self.retained_sweep = self
+            .retained
+            .sweep(after.as_deref(), SWEEP_MAX, |topic, message| {
                 if message.content().expired(now.ms) {
                     expired.push(topic.into());
                 }
@@ -176,8 +212,15 @@ impl Shard {
 
     /// How other shards name the session in `slot`.
     pub(super) fn client_ref(&self, slot: u32) -> ClientRef {
-        let generation = self.sessions.get(slot).map_or(0, |session| session.generation);
-        ClientRef { shard: self.options.shard, slot, generation }
+        let generation = self
+            .sessions
+            .get(slot)
+            .map_or(0, |session| session.generation);
+        ClientRef {
+            shard: self.options.shard,
+            slot,
+            generation,
+        }
     }
 
     /// The session that a name means, if it is still there.
@@ -186,4 +229,3 @@ impl Shard {
         (session.generation == client.generation).then_some(client.slot)
     }
 }
-

@@ -41,13 +41,22 @@ impl Shard {
                 known.key.clone()
             }
             None => {
-                let key =
-                    Arc::new(GroupKey { owner, share: share.into(), filter: filter.into() });
-                shared.push(SharedSubscription { key: key.clone(), subscription });
+                let key = Arc::new(GroupKey {
+                    owner,
+                    share: share.into(),
+                    filter: filter.into(),
+                });
+                shared.push(SharedSubscription {
+                    key: key.clone(),
+                    subscription,
+                });
                 key
             }
         };
-        let change = Membership::Join { subscription, ticket };
+        let change = Membership::Join {
+            subscription,
+            ticket,
+        };
         self.tell_owner(slot, key, change, fx);
         owner != self.options.shard
     }
@@ -60,9 +69,13 @@ impl Shard {
         fx: &mut Effects,
     ) -> bool {
         let session = self.sessions.get_mut(slot).expect("up");
-        let Some(shared) = session.shared.as_mut() else { return false };
+        let Some(shared) = session.shared.as_mut() else {
+            return false;
+        };
         let is_it = |s: &SharedSubscription| *s.key.share == *share && *s.key.filter == *filter;
-        let Some(at) = shared.iter().position(is_it) else { return false };
+        let Some(at) = shared.iter().position(is_it) else {
+            return false;
+        };
         let key = shared.swap_remove(at).key;
         if shared.is_empty() {
             session.shared = None;
@@ -74,7 +87,9 @@ impl Shard {
     /// The session in `slot` got or lost its connection.
     pub(super) fn set_member_connected(&mut self, slot: u32, connected: bool, fx: &mut Effects) {
         let session = self.sessions.get(slot).expect("looked up by the caller");
-        let Some(shared) = &session.shared else { return };
+        let Some(shared) = &session.shared else {
+            return;
+        };
         let keys: Vec<_> = shared.iter().map(|s| s.key.clone()).collect();
         for key in keys {
             self.tell_owner(slot, key, Membership::Connected(connected), fx);
@@ -83,23 +98,26 @@ impl Shard {
 
     /// Takes the session out of all its groups.
     pub(super) fn leave_all(&mut self, slot: u32, fx: &mut Effects) {
-        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
-        let Some(shared) = session.shared.take() else { return };
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
+        let Some(shared) = session.shared.take() else {
+            return;
+        };
         for known in *shared {
             self.tell_owner(slot, known.key, Membership::Leave, fx);
         }
     }
 
-    fn tell_owner(
-        &mut self,
-        slot: u32,
-        key: Arc<GroupKey>,
-        change: Membership,
-        fx: &mut Effects,
-    ) {
+    fn tell_owner(&mut self, slot: u32, key: Arc<GroupKey>, change: Membership, fx: &mut Effects) {
         let member = self.client_ref(slot);
         let owner = key.owner;
-        let change = GroupChange { member, key, change };
+        let change = GroupChange {
+            member,
+            key,
+            change,
+        };
         if owner == self.options.shard {
             self.change_group(change);
         } else {
@@ -111,18 +129,32 @@ impl Shard {
     pub(super) fn handle_group_change(&mut self, change: GroupChange, fx: &mut Effects) {
         let client = change.member;
         if let Some(ticket) = self.change_group(change) {
-            fx.mail.post(client.shard, Envelope::Joined { client, ticket });
+            fx.mail
+                .post(client.shard, Envelope::Joined { client, ticket });
         }
     }
 
     /// Returns the ticket of a join that has to be answered.
     fn change_group(&mut self, change: GroupChange) -> Option<u32> {
-        let GroupChange { member, key, change } = change;
+        let GroupChange {
+            member,
+            key,
+            change,
+        } = change;
         let (shard, client) = (member.shard.0, ClientKey(member.slot));
         match change {
-            Membership::Join { subscription, ticket } => {
+            Membership::Join {
+                subscription,
+                ticket,
+            } => {
                 let generation = member.generation;
-                let member = Member { shard, connected: true, client, generation, subscription };
+                let member = Member {
+                    shard,
+                    connected: true,
+                    client,
+                    generation,
+                    subscription,
+                };
                 let group = self.router.join(&key.share, &key.filter, member);
                 self.groups.0.entry(group).or_insert(key);
                 return Some(ticket);
@@ -152,10 +184,16 @@ impl Shard {
         ticket: u32,
         fx: &mut Effects,
     ) {
-        let Some(slot) = self.named(client) else { return };
+        let Some(slot) = self.named(client) else {
+            return;
+        };
         let session = self.sessions.get_mut(slot).expect("named just now");
-        let (Some(id), Some(flow)) = (session.conn, session.flow.as_mut()) else { return };
-        let Some(at) = flow.subacks.iter().position(|p| p.ticket == ticket) else { return };
+        let (Some(id), Some(flow)) = (session.conn, session.flow.as_mut()) else {
+            return;
+        };
+        let Some(at) = flow.subacks.iter().position(|p| p.ticket == ticket) else {
+            return;
+        };
         flow.subacks[at].waiting -= 1;
         if flow.subacks[at].waiting == 0 {
             let pending = flow.subacks.remove(at);
@@ -171,7 +209,9 @@ impl Shard {
         parcel: &mut Parcel<'_>,
         fx: &mut Effects,
     ) -> usize {
-        let chosen = self.choose(group, None, fx).or_else(|| self.router.next(group, |_| true));
+        let chosen = self
+            .choose(group, None, fx)
+            .or_else(|| self.router.next(group, |_| true));
         let Some(member) = chosen else { return 0 };
         self.deal_to(now, (group, member), parcel, fx);
         1
@@ -197,9 +237,14 @@ impl Shard {
             if ShardId(member.shard) != here {
                 return true;
             }
-            let Some(session) = sessions.get(member.client.0) else { return false };
+            let Some(session) = sessions.get(member.client.0) else {
+                return false;
+            };
             let window = session.window(mqtt.inflight_max);
-            session.flow.as_ref().is_none_or(|flow| flow.out.can_begin(window))
+            session
+                .flow
+                .as_ref()
+                .is_none_or(|flow| flow.out.can_begin(window))
                 && session
                     .conn
                     .is_some_and(|conn| fx.out.backlog(conn) <= limits.outbox_bytes_max)
@@ -216,14 +261,23 @@ impl Shard {
         parcel: &mut Parcel<'_>,
         fx: &mut Effects,
     ) {
-        let key = self.groups.0.get(&group).expect("a group is named as long as it lives").clone();
+        let key = self
+            .groups
+            .0
+            .get(&group)
+            .expect("a group is named as long as it lives")
+            .clone();
         if ShardId(member.shard) == self.options.shard {
             let slot = member.client.0;
             return self.deliver_dealt(now, (slot, key), member.subscription, parcel, fx);
         }
         let to = ShardId(member.shard);
         let dealt = Dealt {
-            member: ClientRef { shard: to, slot: member.client.0, generation: member.generation },
+            member: ClientRef {
+                shard: to,
+                slot: member.client.0,
+                generation: member.generation,
+            },
             group: key,
             message: parcel.message(&mut self.scratch),
             subscription: member.subscription,
@@ -242,8 +296,12 @@ impl Shard {
     ) {
         let qos = subscription.qos.min(parcel.content.qos);
         let id = subscription.identifier.map(|id| [id.get()]);
-        let deal = (qos != QoS::AtMostOnce)
-            .then(|| Box::new(Deal { group, ticket: self.ticket() }));
+        let deal = (qos != QoS::AtMostOnce).then(|| {
+            Box::new(Deal {
+                group,
+                ticket: self.ticket(),
+            })
+        });
         let terms = Terms {
             qos,
             retain: subscription.retain_as_published && parcel.content.retain,
@@ -256,10 +314,19 @@ impl Shard {
     /// A message that another shard dealt to one of this shard's clients.
     pub(super) fn handle_dealt(&mut self, now: Now, dealt: Dealt, fx: &mut Effects) {
         self.counters.ledger.arrived += 1;
-        let Dealt { member, group, message, subscription } = dealt;
+        let Dealt {
+            member,
+            group,
+            message,
+            subscription,
+        } = dealt;
         let is_member = |slot: &u32| {
             let session = self.sessions.get(*slot).expect("named just now");
-            session.shared.iter().flat_map(|shared| shared.iter()).any(|s| *s.key == *group)
+            session
+                .shared
+                .iter()
+                .flat_map(|shared| shared.iter())
+                .any(|s| *s.key == *group)
         };
         match self.named(member).filter(is_member) {
             Some(slot) => {
@@ -268,7 +335,12 @@ impl Shard {
             }
             None => {
                 self.counters.ledger.forwarded += 1;
-                let offer = Offered { group, message, by: member, ticket: None };
+                let offer = Offered {
+                    group,
+                    message,
+                    by: member,
+                    ticket: None,
+                };
                 self.offer(now, offer, fx);
             }
         }
@@ -294,7 +366,12 @@ impl Shard {
             .filter_map(|delivery| {
                 let deal = delivery.deal.as_ref()?;
                 let (group, message) = (deal.group.clone(), delivery.message.clone());
-                Some(Offered { group, message, by, ticket: Some(deal.ticket) })
+                Some(Offered {
+                    group,
+                    message,
+                    by,
+                    ticket: Some(deal.ticket),
+                })
             })
             .collect();
         for offer in offers {
@@ -319,13 +396,23 @@ impl Shard {
         self.counters.ledger.forwarded += 1;
         self.counters.queued_bytes -= delivery.size();
         let group = deal.group.clone();
-        let offer = Offered { group, message: delivery.message, by, ticket: None };
+        let offer = Offered {
+            group,
+            message: delivery.message,
+            by,
+            ticket: None,
+        };
         self.offer(now, offer, fx);
     }
 
     /// At the owner: deals an offered message to somebody else.
     pub(super) fn handle_offered(&mut self, now: Now, offer: Offered, fx: &mut Effects) {
-        let Offered { group: key, message, by, ticket } = offer;
+        let Offered {
+            group: key,
+            message,
+            by,
+            ticket,
+        } = offer;
         let group = self.router.group(&key.share, &key.filter);
         let mut parcel = Parcel::kept(&message);
         let Some(ticket) = ticket else {
@@ -334,13 +421,16 @@ impl Shard {
             return self.counters.ledger.fan_out(n);
         };
         let Some(group) = group else { return };
-        let Some(member) = self.choose(group, Some(by), fx) else { return };
+        let Some(member) = self.choose(group, Some(by), fx) else {
+            return;
+        };
         self.counters.ledger.arrived += 1;
         self.deal_to(now, (group, member), &mut parcel, fx);
         if by.shard == self.options.shard {
             self.handle_taken(by, ticket);
         } else {
-            fx.mail.post(by.shard, Envelope::Taken { client: by, ticket });
+            fx.mail
+                .post(by.shard, Envelope::Taken { client: by, ticket });
         }
     }
 

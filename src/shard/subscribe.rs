@@ -4,7 +4,7 @@ use super::packets::Next;
 use super::{Effects, Refusal, Shard};
 use crate::base::{ConnId, Now, ShardId};
 use crate::codec::{
-    Filter, Frame, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeOptions, UnsubAck,
+    Filter, Frame, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeOptions, UnsubAck,
     Unsubscribe, Version,
 };
 use crate::routing::{ClientKey, Subscription};
@@ -13,7 +13,6 @@ use std::num::NonZeroU32;
 
 /// What one SUBSCRIBE has led to so far.
 struct Progress {
-    id: ConnId,
     slot: u32,
     identifier: Option<NonZeroU32>,
     ticket: u32,
@@ -33,7 +32,6 @@ impl Shard {
         let (slot, version) = (conn.session, conn.version);
         let subscribe = Subscribe::decode(frame.header, frame.body, version)?;
         let mut progress = Progress {
-            id,
             slot,
             identifier: subscribe.subscription_id.and_then(NonZeroU32::new),
             ticket: self.ticket(),
@@ -44,9 +42,20 @@ impl Shard {
         for (filter, options) in subscribe.filters() {
             reasons.push(self.subscribe(filter, options, &mut progress, fx)?);
         }
-        let Progress { ticket, waiting, pulls, .. } = progress;
+        let Progress {
+            ticket,
+            waiting,
+            pulls,
+            ..
+        } = progress;
         let packet_id = subscribe.packet_id;
-        let pending = PendingSuback { ticket, packet_id, reasons, waiting, pulls };
+        let pending = PendingSuback {
+            ticket,
+            packet_id,
+            reasons,
+            waiting,
+            pulls,
+        };
         if waiting > 0 {
             let session = self.sessions.get_mut(slot).expect("up");
             session.flow_mut().subacks.push(pending);
@@ -89,7 +98,7 @@ impl Shard {
         if let Some(share) = filter.share {
             let waits = self.join_group(progress, (share, filter.levels), subscription, fx);
             progress.waiting += u32::from(waits);
-            return Ok(ReasonCode::granted(granted));
+            return Ok(granted_reason(granted));
         }
         let client = ClientKey(progress.slot);
         let subscribed = self.router.subscribe(client, filter.levels, subscription);
@@ -98,15 +107,15 @@ impl Shard {
             session.subscriptions.push(subscribed.id);
         }
         let wants_retained = match options.retain_handling {
-            RetainHandling::SendOnSubscribe => true,
-            RetainHandling::SendIfNew => subscribed.is_new,
-            RetainHandling::DoNotSend => false,
+            RetainHandling::OnSubscribe => true,
+            RetainHandling::OnNewSubscription => subscribed.is_new,
+            RetainHandling::Never => false,
         };
         if wants_retained {
             let pull = self.retained_pull(filter.levels, subscription);
             progress.pulls.push(pull);
         }
-        Ok(ReasonCode::granted(granted))
+        Ok(granted_reason(granted))
     }
 
     fn check_filter<'a>(&mut self, text: &'a str) -> Result<Filter<'a>, ReasonCode> {
@@ -126,9 +135,11 @@ impl Shard {
     fn has_subscription(&self, slot: u32, filter: &Filter<'_>) -> bool {
         let session = self.sessions.get(slot).expect("up");
         match filter.share {
-            Some(share) => session.shared.iter().flat_map(|shared| shared.iter()).any(|known| {
-                *known.key.share == *share && *known.key.filter == *filter.levels
-            }),
+            Some(share) => session
+                .shared
+                .iter()
+                .flat_map(|shared| shared.iter())
+                .any(|known| *known.key.share == *share && *known.key.filter == *filter.levels),
             None => session
                 .subscriptions
                 .iter()
@@ -143,7 +154,12 @@ impl Shard {
         subscription: Subscription,
         fx: &mut Effects,
     ) -> bool {
-        self.join(progress.slot, (share, filter), (subscription, progress.ticket), fx)
+        self.join(
+            progress.slot,
+            (share, filter),
+            (subscription, progress.ticket),
+            fx,
+        )
     }
 
     /// A question for retained messages, of the shards that may have some.
@@ -203,7 +219,9 @@ impl Shard {
     }
 
     fn unsubscribe(&mut self, slot: u32, text: &str, fx: &mut Effects) -> ReasonCode {
-        let Ok(filter) = Filter::parse(text) else { return ReasonCode::TopicFilterInvalid };
+        let Ok(filter) = Filter::parse(text) else {
+            return ReasonCode::TopicFilterInvalid;
+        };
         if let Some(share) = filter.share {
             return match self.leave(slot, (share, filter.levels), fx) {
                 true => ReasonCode::Success,
@@ -226,5 +244,13 @@ impl Shard {
     pub(super) fn ticket(&mut self) -> u32 {
         self.next_ticket = self.next_ticket.wrapping_add(1);
         self.next_ticket
+    }
+}
+
+fn granted_reason(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
     }
 }

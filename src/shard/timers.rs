@@ -32,7 +32,10 @@ impl Shard {
 
     /// Wakes a session without a connection when its will or its end is due.
     pub(super) fn arm_session(&mut self, slot: u32) {
-        let session = self.sessions.get_mut(slot).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
         let deadline = session.deadline_ms();
         if session.alarm_ms > deadline {
             session.alarm_ms = deadline;
@@ -56,7 +59,7 @@ impl Shard {
                     Alarm::Sweep => {
                         self.sweep_armed = false;
                         self.sweep_retained(now);
-                        if self.retained.len() > 0 {
+                        if !self.retained.is_empty() {
                             self.arm_sweep(now);
                         }
                     }
@@ -67,7 +70,11 @@ impl Shard {
 
     fn wake_connection(&mut self, now: Now, id: ConnId, fx: &mut Effects) {
         // The slot may have another connection by now, with an alarm of its own.
-        let Some(conn) = self.conns.get_mut(id.0).filter(|conn| conn.alarm_ms <= now.ms) else {
+        let Some(conn) = self
+            .conns
+            .get_mut(id.0)
+            .filter(|conn| conn.alarm_ms <= now.ms)
+        else {
             return;
         };
         conn.alarm_ms = u64::MAX;
