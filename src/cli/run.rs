@@ -41,12 +41,13 @@ fn run_node(overrides: Overrides, is_daemon: bool, start: StartNode) -> Done {
     let node = start(host.resolve(settings)).map_err(|error| Failure(could_not_start(&error)))?;
     let supervisor = Arc::new(Supervisor::new(node.clone(), loaded, sources, host));
     let socket = control::bind(&folder, &folder_lock)?;
-    let desk = supervisor.clone();
-    control::serve(socket, move |request| desk.answer(request))?;
+    let answering = supervisor.clone();
+    let desk = control::serve(socket, move |request| answering.answer(request))?;
     signals::serve(signals, supervisor.clone())?;
 
     announce(node.as_ref(), is_daemon)?;
     let stopped = supervisor.run();
+    desk.finish();
     // The file only points at us: a client that finds none need not even try.
     let _ = std::fs::remove_file(folder.socket());
     if stopped.is_complete {

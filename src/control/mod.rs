@@ -16,7 +16,7 @@ pub use api::{
 };
 pub use client::{Client, Unreachable};
 pub use folder::{DataDir, Lock};
-pub use server::{bind, serve};
+pub use server::{Desk, bind, serve};
 pub use supervisor::Supervisor;
 
 use std::time::Duration;

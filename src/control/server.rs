@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,24 @@ pub fn bind(folder: &DataDir, _lock: &Lock) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// The thread that answers, as the rest of the process sees it.
+pub struct Desk {
+    /// Held while a request is answered.
+    answering: Arc<Mutex<()>>,
+}
+
+impl Desk {
+    /// Waits until the answer that is being given is written, so that whoever asked for the end
+    /// of the process hears of it. At most a second after the node has answered.
+    pub fn finish(self) {
+        drop(
+            self.answering
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
+
 /// Answers with what `answer` makes of each request, from a thread of its own, until the process
 /// ends.
 ///
@@ -52,12 +71,16 @@ pub fn bind(folder: &DataDir, _lock: &Lock) -> io::Result<UnixListener> {
 pub fn serve(
     listener: UnixListener,
     answer: impl Fn(Request) -> Reply + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<Desk> {
+    let answering = Arc::new(Mutex::new(()));
+    let desk = Desk {
+        answering: answering.clone(),
+    };
     let accept = move || {
         loop {
             match listener.accept() {
                 Ok((stream, _)) => {
-                    if let Err(error) = converse(stream, &answer) {
+                    if let Err(error) = converse(stream, &answering, &answer) {
                         log_limited!(debug, 5, "control socket: {error}");
                     }
                 }
@@ -70,12 +93,16 @@ pub fn serve(
     };
     thread::Builder::new()
         .name("control".into())
-        .spawn(accept)
-        .map(drop)
+        .spawn(accept)?;
+    Ok(desk)
 }
 
 /// Answers line after line until the client goes, is silent, or is not one of us.
-fn converse(mut stream: UnixStream, answer: &impl Fn(Request) -> Reply) -> io::Result<()> {
+fn converse(
+    mut stream: UnixStream,
+    answering: &Mutex<()>,
+    answer: &impl Fn(Request) -> Reply,
+) -> io::Result<()> {
     if !is_trusted(&stream) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
@@ -85,6 +112,7 @@ fn converse(mut stream: UnixStream, answer: &impl Fn(Request) -> Reply) -> io::R
     stream.set_write_timeout(Some(Duration::from_millis(CONTROL_TIMEOUT_MS)))?;
     let mut pending = Vec::new();
     while let Some(line) = read_line(&mut stream, &mut pending)? {
+        let _answering = answering.lock().unwrap_or_else(PoisonError::into_inner);
         let reply = match serde_json::from_slice(&line) {
             Ok(request) => answer(request),
             Err(error) => Reply::Error(format!("not a request: {error}")),
