@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use ringmq::config::keys::{KEYS, LISTENER_KEYS, SECTIONS};
-use ringmq::config::{Overrides, Settings, Sources, document};
+use ringmq::config::keys::{KEYS, Key, Kind, LISTENER_KEYS, SECTIONS};
+use ringmq::config::{Listener, Overrides, Settings, Sources, document};
 
 #[test]
 fn documents_are_made_from_the_table() {
@@ -69,4 +69,43 @@ fn the_table_is_whole() {
         );
     }
     assert!(LISTENER_KEYS.iter().all(|key| key.doc.ends_with('.')));
+}
+
+/// Every number that a key lets through fits its field and reads back as itself.
+#[test]
+fn the_ends_of_every_range_fit() {
+    KEYS.iter()
+        .for_each(|key| ends_fit(key, Settings::default()));
+    LISTENER_KEYS
+        .iter()
+        .for_each(|key| ends_fit(key, Listener::preset()));
+}
+
+fn ends_fit<T>(key: &Key<T>, mut target: T) {
+    let (Kind::Number(range) | Kind::Size(range) | Kind::Duration(range)) = key.kind else {
+        return;
+    };
+    for number in [range.min, range.max] {
+        assert_eq!(
+            key.set(&mut target, &number.to_string()),
+            Ok(()),
+            "{}",
+            key.path()
+        );
+        let text = key.text(&target);
+        assert_eq!(key.set(&mut target, &text), Ok(()), "{}", key.path());
+        assert_eq!(key.text(&target), text, "{}", key.path());
+    }
+    let zero = key.set(&mut target, "0");
+    assert_eq!(
+        zero.is_ok(),
+        range.min == 0 || range.zero.is_some(),
+        "{}",
+        key.path()
+    );
+    assert!(
+        key.set(&mut target, &(range.max + 1).to_string()).is_err(),
+        "{}",
+        key.path()
+    );
 }

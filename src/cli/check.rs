@@ -19,10 +19,10 @@ pub fn check(args: CheckArgs) -> Done {
         .map_err(|reason| Failure(format!("{}: node.cpus: {reason}", loaded.source)))?;
     say(&format!("{}: no mistakes", loaded.source));
     say(&format!(
-        "data folder {}, {} shards",
-        settings.node.data_dir.display(),
-        place.shards
+        "data folder: {}",
+        settings.node.data_dir.display()
     ));
+    say(&place.to_string());
     let mut defaults = Settings::default();
     defaults.node.data_dir.clone_from(&settings.node.data_dir);
     for change in changes(&defaults, settings) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::args::RunArgs;
 use super::{Done, Failure, StartNode, say, signals};
+use crate::config::cpus::{self, Placement};
 use crate::config::{Host, Loaded, Overrides, Sources, raise_limits};
 use crate::control::{self, DataDir, Node, Supervisor};
 use crate::logging;
@@ -31,11 +32,14 @@ fn run_node(overrides: Overrides, is_daemon: bool, start: StartNode) -> Done {
     let settings = &loaded.settings;
     logging::init(settings.node.log_level.filter());
 
+    let place =
+        cpus::place(&settings.node).map_err(|reason| Failure(format!("node.cpus: {reason}")))?;
+
     let folder = DataDir::new(&settings.node.data_dir);
     folder.create()?;
     let folder_lock = folder.lock()?;
     let host = Host::probe(raise_limits());
-    report(&loaded, &host);
+    report(&loaded, &host, &place);
 
     let signals = signals::catch()?;
     let node = start(host.resolve(settings)).map_err(|error| Failure(could_not_start(&error)))?;
@@ -66,11 +70,12 @@ fn could_not_start(error: &io::Error) -> String {
 }
 
 /// What this start is made of, for whoever reads the log later.
-fn report(loaded: &Loaded, host: &Host) {
+fn report(loaded: &Loaded, host: &Host, place: &Placement) {
     let node = &loaded.settings.node;
     tracing::info!("ringmq {}, node {}", env!("CARGO_PKG_VERSION"), node.name);
     tracing::info!("configuration: {}", loaded.source);
     tracing::info!("data folder: {}", node.data_dir.display());
+    tracing::info!("{place}");
     for sentence in host.sentences(&loaded.settings) {
         if sentence.is_warning {
             tracing::warn!("{}", sentence.text);

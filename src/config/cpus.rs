@@ -1,5 +1,7 @@
 //! Which CPUs the shards run on, and how many shards there are.
 
+use std::fmt;
+
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use super::settings::Node;
@@ -13,6 +15,16 @@ pub struct Placement {
     /// CPUs to pin to, shard `i` on `cpus[i % cpus.len()]`. Empty: pin nowhere, because nobody
     /// named CPUs and the shards are fewer than these, so that others may want the same ones.
     pub cpus: Vec<u16>,
+}
+
+impl fmt::Display for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "shards: {}, ", self.shards)?;
+        match self.cpus.as_slice() {
+            [] => f.write_str("on the CPUs that the system chooses"),
+            cpus => write!(f, "pinned to CPUs {}", format_list(cpus)),
+        }
+    }
 }
 
 /// Reads `0-3,6`; nothing is the empty list.

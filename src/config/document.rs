@@ -30,9 +30,10 @@ Sizes are numbers of bytes or have a unit (`64KiB`, `1MiB`; `K`, `KB` and `KiB` 
 Durations are seconds or have a unit (`30s`, `5m`, `2h`, `7d`).
 
 An unknown key or a bad value stops the start with its file and line and, for a key, the nearest
-one; `ringmq check [FILE]` does the same without starting. `SIGHUP` and `ringmq ctl reload` read
-everything again, change all or nothing, and say what waits for a restart. \"Acts\" says when a
-changed key takes effect after such a reload.
+one; `ringmq check [FILE]` does the same without starting. So does a variable that begins with
+`RINGMQ_` and names no key (but for those that Kubernetes makes for a service called `ringmq`).
+`SIGHUP` and `ringmq ctl reload` read everything again, change all or nothing, and say what waits
+for a restart. \"Acts\" says when a changed key takes effect after such a reload.
 
 | flag | in place of |
 |---|---|
