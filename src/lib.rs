@@ -13,6 +13,8 @@ pub mod control;
 pub mod limits;
 pub mod logging;
 pub mod message;
+pub mod net;
 pub mod routing;
+pub mod runtime;
 pub mod session;
 pub mod shard;

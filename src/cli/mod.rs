@@ -19,6 +19,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::config::Settings;
 use crate::control::{Client, DataDir, Node, Reply, Request, Unreachable};
+use crate::runtime::Broker;
 use args::{Cli, Command};
 
 /// What `run` starts: returns once connections are accepted.
@@ -36,11 +37,8 @@ pub fn main_with(start: StartNode) -> ExitCode {
 
 /// The broker, as `run` takes it. Its settings are resolved by
 /// [`Host::resolve`](crate::config::Host::resolve).
-fn start_node(_settings: Settings) -> io::Result<Arc<dyn Node>> {
-    Err(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "this build has no broker in it",
-    ))
+fn start_node(settings: Settings) -> io::Result<Arc<dyn Node>> {
+    Ok(Arc::new(Broker::start(settings)?))
 }
 
 fn dispatch(cli: Cli, start: StartNode) -> ExitCode {

@@ -1,0 +1,165 @@
+//! Listening and accepting without blocking.
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType, ipproto, sockopt};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+/// Connections that the kernel holds for us at most; `net.core.somaxconn` may lower it.
+const BACKLOG: i32 = 4096;
+
+/// A listening socket of one shard.
+pub struct Listener {
+    socket: OwnedFd,
+    /// Index in the configuration.
+    pub index: u16,
+    /// Monotonic millisecond until which it does not accept.
+    pub paused_until_ms: Option<u64>,
+}
+
+/// What an attempt to accept came to.
+#[derive(Debug)]
+pub enum Accepted {
+    Connection(OwnedFd, SocketAddr),
+    /// Nobody waits.
+    Nobody,
+    /// The one who waited has gone again: look for the next.
+    Gone,
+    /// No file descriptor or no memory for it: try again later.
+    NoRoom(io::Error),
+}
+
+impl Listener {
+    /// Takes over a socket made by [`bind`].
+    pub fn new(socket: OwnedFd, index: u16) -> Listener {
+        Listener {
+            socket,
+            index,
+            paused_until_ms: None,
+        }
+    }
+
+    /// The socket, to register it.
+    pub fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    /// Takes one waiting connection, ready for use: nonblocking, closed on exec, without Nagle's
+    /// delay.
+    pub fn accept(&self) -> Accepted {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        match rustix::net::acceptfrom_with(&self.socket, flags) {
+            Ok((socket, peer)) => match peer.map(SocketAddr::try_from) {
+                Some(Ok(peer)) => Accepted::Connection(socket, peer),
+                _ => Accepted::Gone,
+            },
+            Err(Errno::AGAIN) => Accepted::Nobody,
+            Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                Accepted::NoRoom(error.into())
+            }
+            // accept(2): errors of the new connection, to be treated as no connection.
+            Err(_) => Accepted::Gone,
+        }
+    }
+}
+
+/// A listening socket for `address` that shares it with the other shards' (SO_REUSEPORT); the
+/// kernel spreads connections over them.
+///
+/// # Errors
+/// The address is not ours, in use, or not allowed.
+pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = stream_socket(address)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    // What is accepted inherits it, which saves a system call a connection.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// Whether somebody listens at `address` already. [`bind`] would not notice another process of
+/// the same user that shares its port.
+///
+/// # Errors
+/// As [`bind`].
+pub fn check_free(address: SocketAddr) -> io::Result<()> {
+    if address.port() != 0 {
+        let socket = stream_socket(address)?;
+        rustix::net::bind(&socket, &address)?;
+    }
+    Ok(())
+}
+
+/// The address that a socket is bound to.
+///
+/// # Errors
+/// It is not an internet socket.
+pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    to_std(rustix::net::getsockname(socket)?)
+}
+
+/// The address of the peer.
+///
+/// # Errors
+/// The connection is over.
+pub fn peer_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
+    to_std(rustix::net::getpeername(socket)?.ok_or(io::ErrorKind::NotConnected)?)
+}
+
+fn to_std(address: SocketAddrAny) -> io::Result<SocketAddr> {
+    Ok(SocketAddr::try_from(address)?)
+}
+
+fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let (family, is_v6) = match address {
+        SocketAddr::V4(_) => (AddressFamily::INET, false),
+        SocketAddr::V6(_) => (AddressFamily::INET6, true),
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if is_v6 {
+        // `[::]` means IPv6 here; who wants both writes two listeners.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    #[test]
+    fn shards_share_a_port_and_strangers_are_noticed() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = local_address(&first).unwrap();
+        assert_ne!(address.port(), 0);
+        let error = check_free(address).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let second = bind(address).unwrap();
+        assert_eq!(local_address(&second).unwrap(), address);
+        drop((first, second));
+        check_free(address).unwrap();
+    }
+
+    #[test]
+    fn accepts_who_waits_and_then_nobody() {
+        let socket = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = local_address(&socket).unwrap();
+        let listener = Listener::new(socket, 0);
+        assert!(matches!(listener.accept(), Accepted::Nobody));
+        let client = TcpStream::connect(address).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+        let Accepted::Connection(socket, peer) = listener.accept() else {
+            panic!("a client waits");
+        };
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert_eq!(peer_address(&socket).unwrap(), peer);
+        assert!(sockopt::tcp_nodelay(&socket).unwrap());
+        assert!(matches!(listener.accept(), Accepted::Nobody));
+    }
+}

@@ -1,0 +1,289 @@
+//! A whole broker: its shards, its listeners, and the way to talk to them.
+
+use super::door::Door;
+use super::driver::{Crowd, Seat};
+use super::mail::{Ask, Mail, Report};
+use super::mesh::{Address, Mailbox, Outgoing, mailboxes};
+use super::{executor, options, sys_topics};
+use crate::base::ShardId;
+use crate::config::{Scheme, Settings, cpus};
+use crate::net::listener;
+use crate::routing::Directory;
+use crate::shard::Shard;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long the control plane waits for a shard: longer than any turn takes.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// A running broker. Dropping it without [`Broker::stop`] leaves it running.
+pub struct Broker {
+    pub(super) addresses: Arc<[Address<Mail>]>,
+    pub(super) listening: Vec<Listening>,
+    pub(super) crowd: Arc<Crowd>,
+    pub(super) cpus: Vec<Option<u16>>,
+    pub(super) settings: Mutex<Settings>,
+    pub(super) door: Door,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Dropped to end the thread that publishes `$SYS`.
+    sys_end: Mutex<Option<Sender<()>>>,
+}
+
+/// A configured listener and the address that it got.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    pub scheme: Scheme,
+    pub address: SocketAddr,
+    /// 0: only the limit of the process.
+    pub connections_max: u32,
+}
+
+/// How a stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Connections that were still open when the deadline passed.
+    pub connections_left: u32,
+    /// Whether every shard has ended.
+    pub is_complete: bool,
+}
+
+impl Broker {
+    /// Starts a broker; when this returns, every shard accepts connections.
+    ///
+    /// # Errors
+    /// A sentence for the operator: an address that cannot be had, no ring, no thread.
+    pub fn start(settings: Settings) -> io::Result<Broker> {
+        let placement = cpus::place(&settings.node).map_err(io::Error::other)?;
+        let shards = placement.shards as u16;
+        let (listening, mut sockets) = listen(&settings, shards)?;
+        let (mailboxes, addresses) = mailboxes(shards, settings.limits.mailbox_slots as usize)?;
+        let broker = Broker {
+            addresses,
+            crowd: Arc::new(Crowd {
+                total: AtomicU32::new(0),
+                by_listener: listening.iter().map(|_| AtomicU32::new(0)).collect(),
+            }),
+            listening,
+            cpus: pinned(&placement),
+            door: Door::new(options::anonymous(&settings)),
+            settings: Mutex::new(settings),
+            threads: Mutex::new(Vec::new()),
+            sys_end: Mutex::new(None),
+        };
+        let started = broker.start_shards(mailboxes, &mut sockets);
+        if let Err(error) = started {
+            broker.stop(Duration::ZERO);
+            return Err(error);
+        }
+        broker.start_sys_topics();
+        Ok(broker)
+    }
+
+    /// Where it listens, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listening
+            .iter()
+            .map(|listening| listening.address)
+            .collect()
+    }
+
+    /// The numbers of every shard.
+    ///
+    /// # Errors
+    /// A shard does not answer: a sentence.
+    pub fn reports(&self) -> Result<Vec<Report>, String> {
+        self.ask_all(Ask::Stats)
+    }
+
+    /// Stops listening, tells the clients, writes out what waits and ends the shards; gives up on
+    /// connections after `deadline`. A second call finds nothing to do.
+    pub fn stop(&self, deadline: Duration) -> Ended {
+        drop(lock(&self.sys_end).take());
+        let until = Instant::now() + deadline;
+        let shards = self.addresses.len();
+        let (reply, replies) = bounded(shards);
+        for address in &*self.addresses {
+            address.post_within(ask(Ask::Shutdown(reply.clone())), left(until));
+        }
+        let quiet = (0..shards)
+            .take_while(|_| replies.recv_timeout(left(until)).is_ok())
+            .count();
+        let connections_left = self.crowd.total.load(Ordering::Relaxed);
+        for address in &*self.addresses {
+            address.post_within(ask(Ask::End), ANSWER_WITHIN);
+        }
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        let asked = threads.len();
+        let joined = threads.into_iter().filter_map(join_within).count();
+        Ended {
+            connections_left,
+            is_complete: quiet == shards && joined == asked,
+        }
+    }
+
+    /// Asks every shard the same and gathers the answers.
+    pub(super) fn ask_all<T>(&self, question: impl Fn(Sender<T>) -> Ask) -> Result<Vec<T>, String> {
+        let until = Instant::now() + ANSWER_WITHIN;
+        let (reply, replies) = bounded(self.addresses.len());
+        for address in &*self.addresses {
+            address.post_within(ask(question(reply.clone())), left(until));
+        }
+        (0..self.addresses.len())
+            .map(|_| receive(&replies, until))
+            .collect()
+    }
+
+    /// Asks one shard.
+    pub(super) fn ask_one<T>(
+        &self,
+        shard: ShardId,
+        question: impl FnOnce(Sender<T>) -> Ask,
+    ) -> Result<T, String> {
+        let until = Instant::now() + ANSWER_WITHIN;
+        let (reply, replies) = bounded(1);
+        let address = &self.addresses[usize::from(shard.0)];
+        address.post_within(ask(question(reply)), left(until));
+        receive(&replies, until)
+    }
+
+    fn start_shards(
+        &self,
+        mailboxes: Vec<Mailbox<Mail>>,
+        sockets: &mut [Sockets],
+    ) -> io::Result<()> {
+        let settings = lock(&self.settings).clone();
+        let shards = self.addresses.len() as u16;
+        let directory = Arc::new(Directory::new(seed()));
+        let (ready, readiness) = bounded(usize::from(shards));
+        for (mailbox, id) in mailboxes.into_iter().zip(0..) {
+            let options = options::options(&settings, id, shards);
+            let authenticator = Box::new(self.door.clone());
+            let reach = options::reach(&settings, shards);
+            let listeners = std::mem::take(&mut sockets[usize::from(id)]);
+            let out = Outgoing::new(self.addresses.clone());
+            let (directory, crowd) = (directory.clone(), self.crowd.clone());
+            let make_seat = move || Seat {
+                id: ShardId(id),
+                shards,
+                outbox_bytes_max: options.limits.outbox_bytes_max,
+                shard: Shard::new(
+                    options,
+                    authenticator,
+                    (shards > 1).then(|| directory.clone()),
+                    seed(),
+                ),
+                listeners,
+                mailbox,
+                out,
+                directory,
+                crowd,
+                reach,
+            };
+            let cpu = self.cpus[usize::from(id)];
+            let thread = executor::spawn(id, cpu, make_seat, ready.clone())?;
+            lock(&self.threads).push(thread);
+        }
+        drop(ready);
+        for _ in 0..shards {
+            let gone = || io::Error::other("a shard ended before it was ready");
+            readiness.recv().map_err(|_| gone())??;
+        }
+        Ok(())
+    }
+
+    fn start_sys_topics(&self) {
+        let settings = lock(&self.settings);
+        if settings.sys.interval_s == 0 {
+            return;
+        }
+        let interval = Duration::from_secs(settings.sys.interval_s.into());
+        let (end, ended) = bounded(0);
+        let publisher = sys_topics::Publisher::new(&settings.node.name, self.addresses.clone());
+        match std::thread::Builder::new()
+            .name("sys-topics".into())
+            .spawn(move || publisher.run(interval, &ended))
+        {
+            Ok(_) => *lock(&self.sys_end) = Some(end),
+            Err(error) => tracing::error!(%error, "no thread for $SYS: it is not published"),
+        }
+    }
+}
+
+/// A shard's listening sockets, with their index in the configuration.
+type Sockets = Vec<(OwnedFd, u16)>;
+
+/// Opens every listener once for each shard. Port 0 is chosen by the first shard's socket.
+fn listen(settings: &Settings, shards: u16) -> io::Result<(Vec<Listening>, Vec<Sockets>)> {
+    let mut sockets: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
+    let mut listening = Vec::new();
+    for (configured, index) in settings.listeners.iter().zip(0u16..) {
+        let url = &configured.url;
+        let failed = |error: io::Error| io::Error::new(error.kind(), format!("{url}: {error}"));
+        let wanted = match (url.scheme, url.inet()) {
+            (Scheme::Tcp, Some(address)) => address,
+            _ => return Err(failed(io::Error::other("not served by this version"))),
+        };
+        listener::check_free(wanted).map_err(failed)?;
+        let mut address = wanted;
+        for of_shard in &mut sockets {
+            let socket = listener::bind(address).map_err(failed)?;
+            address = listener::local_address(&socket).map_err(failed)?;
+            of_shard.push((socket, index));
+        }
+        listening.push(Listening {
+            scheme: url.scheme,
+            address,
+            connections_max: configured.connections_max,
+        });
+    }
+    Ok((listening, sockets))
+}
+
+/// One CPU a shard, if there are as many; shards that have to share are left to the scheduler.
+fn pinned(placement: &cpus::Placement) -> Vec<Option<u16>> {
+    let enough = placement.cpus.len() >= placement.shards;
+    let cpu = |shard: usize| enough.then(|| placement.cpus[shard]);
+    (0..placement.shards).map(cpu).collect()
+}
+
+pub(super) fn ask(ask: Ask) -> Mail {
+    Mail::Ask(Box::new(ask))
+}
+
+fn receive<T>(replies: &Receiver<T>, until: Instant) -> Result<T, String> {
+    let missing = |_| "a shard does not answer".to_owned();
+    replies.recv_timeout(left(until)).map_err(missing)
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+/// A thread that was told to end does so within a turn; one that does not is left behind.
+fn join_within(thread: JoinHandle<()>) -> Option<()> {
+    let until = Instant::now() + ANSWER_WITHIN;
+    while !thread.is_finished() {
+        if left(until).is_zero() {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    thread.join().ok()
+}
+
+/// What the system gives every hash map of this process to start from.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// A panic while one of these is locked cannot leave its plain value half written.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,93 @@
+//! Who comes in: at a bounded rate, up to a bounded number. Whoever is one too many waits in the
+//! kernel's queue; accepting only to close would cost both sides more and make clients retry.
+
+use super::Driver;
+use crate::base::Peer;
+use crate::net::listener::Accepted;
+use std::sync::atomic::Ordering;
+
+/// Connections of one listener in a turn.
+const TURN_ACCEPTS_MAX: usize = 64;
+/// Pause when there is no room: file descriptors and connections come back only as others leave.
+const PAUSE_MS: u64 = 100;
+
+impl Driver {
+    /// Somebody waits at this listener.
+    pub(super) fn accept(&mut self, at: u16) {
+        for _ in 0..TURN_ACCEPTS_MAX {
+            let Some(listener) = self.listeners.get(usize::from(at)) else {
+                return;
+            };
+            if self.is_full(listener.index) {
+                self.pauses.connections_max += 1;
+                return self.pause(at, PAUSE_MS, "as many connections as allowed");
+            }
+            if let Err(wait_ms) = self.bucket.check(self.now.ms) {
+                self.pauses.connect_rate += 1;
+                return self.pause(at, wait_ms, "connections come faster than allowed");
+            }
+            match listener.accept() {
+                Accepted::Connection(socket, address) => {
+                    let listener = listener.index;
+                    self.bucket.spend();
+                    self.crowd.join(listener);
+                    self.open(socket, Peer { address, listener });
+                }
+                Accepted::Gone => {}
+                Accepted::Nobody => return,
+                Accepted::NoRoom(error) => {
+                    self.pauses.no_files += 1;
+                    tracing::debug!(%error, "accept");
+                    return self.pause(at, PAUSE_MS, "no file descriptor for another connection");
+                }
+            }
+        }
+    }
+
+    /// Listens again where a pause is over.
+    pub(super) fn resume_listeners(&mut self) {
+        for at in 0..self.listeners.len() {
+            if self.listeners[at]
+                .paused_until_ms
+                .is_some_and(|until| until <= self.now.ms)
+            {
+                self.listeners[at].paused_until_ms = None;
+                self.watch(at, true);
+            }
+        }
+    }
+
+    /// Stops listening for good.
+    pub(super) fn close_listeners(&mut self) {
+        self.listeners.clear();
+    }
+
+    fn is_full(&self, listener: u16) -> bool {
+        let of = |count: &std::sync::atomic::AtomicU32| count.load(Ordering::Relaxed);
+        let listener = usize::from(listener);
+        let listener_max = self
+            .reach
+            .by_listener_max
+            .get(listener)
+            .copied()
+            .unwrap_or(0);
+        of(&self.crowd.total) >= self.reach.connections_max
+            || listener_max > 0 && of(&self.crowd.by_listener[listener]) >= listener_max
+    }
+
+    fn pause(&mut self, at: u16, ms: u64, why: &'static str) {
+        tracing::debug!(shard = self.id.0, ms, why, "not accepting");
+        let at = usize::from(at);
+        self.listeners[at].paused_until_ms = Some(self.now.ms + ms.max(1));
+        self.watch(at, false);
+    }
+
+    fn watch(&self, at: usize, on: bool) {
+        let socket = self.listeners[at].socket();
+        if let Err(error) = self.poller.pause_listener(socket, at as u16, !on) {
+            // It is in the set since the start, so this is a defect; accepting too much is the
+            // harmless side of it.
+            tracing::error!(%error, "a listener cannot be paused");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the control plane asks of a shard, answered between two turns.
+
+use super::super::mail::{Ask, Report};
+use super::Driver;
+use crate::net::TokenBucket;
+use crate::shard::Input;
+
+impl Driver {
+    pub(super) fn answer(&mut self, ask: Ask) {
+        // Whoever asked may have given up waiting: `send` failing is no concern of the shard's.
+        match ask {
+            Ask::Stats(reply) => {
+                let _ = reply.try_send(self.report());
+            }
+            Ask::Clients { from, limit, reply } => {
+                let _ = reply.try_send(self.shard.clients(from, limit));
+            }
+            Ask::Client { client_id, reply } => {
+                let _ = reply.try_send(self.shard.client(&client_id));
+            }
+            Ask::Kick { client_id, reply } => {
+                let client_id = client_id.as_str();
+                let client = self.shard.client(client_id);
+                let found = client.is_some_and(|client| client.peer.is_some());
+                self.shard
+                    .step(self.now, Input::Kick { client_id }, &mut self.fx);
+                let _ = reply.try_send(found);
+            }
+            Ask::Reload(options, reach) => {
+                self.outbox_bytes_max = options.limits.outbox_bytes_max;
+                self.bucket = TokenBucket::new(reach.connect_rate_max, self.now.ms);
+                self.reach = reach;
+                self.shard
+                    .step(self.now, Input::Reload(options), &mut self.fx);
+            }
+            Ask::Publish(message) => {
+                self.shard
+                    .step(self.now, Input::Publish(message), &mut self.fx);
+            }
+            Ask::Verdict {
+                conn,
+                attempt,
+                verdict,
+            } => {
+                let input = Input::Verdict {
+                    conn,
+                    attempt,
+                    verdict,
+                };
+                self.shard.step(self.now, input, &mut self.fx);
+                self.unpark(conn.0);
+            }
+            Ask::Shutdown(reply) => {
+                self.close_listeners();
+                self.stopping = Some(reply);
+                self.shard.step(self.now, Input::Shutdown, &mut self.fx);
+            }
+            Ask::End => self.ended = true,
+        }
+    }
+
+    /// Says once that everybody has gone.
+    pub(super) fn report_stopped(&mut self) {
+        let quiet = self.conns.is_empty() && !self.out.is_congested();
+        if quiet && let Some(reply) = self.stopping.take() {
+            let _ = reply.try_send(self.id.0);
+        }
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            shard: self.id.0,
+            connections: self.conns.len() as u32,
+            stats: self.shard.stats(),
+            pauses: self.pauses,
+        }
+    }
+}

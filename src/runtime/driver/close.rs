@@ -1,0 +1,133 @@
+//! How connections end.
+//!
+//! A connection that the shard lets go of is flushed first, and then closed from our side only:
+//! its last packet (why it was refused, that another took over) would be destroyed on the way if
+//! the socket were closed with input unread. Whoever does not take it within a few seconds is cut.
+
+use super::{Crowd, Driver};
+use crate::base::ConnId;
+use crate::net::connection::end_sending;
+use crate::shard::Input;
+use std::sync::atomic::Ordering;
+
+/// How long a connection may take to be flushed, and then to end from the peer's side.
+const CLOSE_MS_MAX: u64 = 3_000;
+
+/// A connection that has to be gone by a deadline.
+pub struct Closing {
+    pub deadline_ms: u64,
+    slot: u32,
+    serial: u32,
+}
+
+impl Driver {
+    /// The peer has gone: the shard is told.
+    pub(super) fn lose(&mut self, slot: u32) {
+        let conn = ConnId(slot);
+        let open = self
+            .conns
+            .get(slot)
+            .is_some_and(|conn| conn.socket.is_some());
+        if open {
+            self.release(slot);
+            self.shard
+                .step(self.now, Input::Closed { conn }, &mut self.fx);
+        }
+    }
+
+    /// Closes a connection of which the shard knows nothing any more.
+    pub(super) fn release(&mut self, slot: u32) {
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        if conn.socket.take().is_some() {
+            let listener = conn.listener;
+            self.crowd.leave(listener);
+            self.fx.out.discard(ConnId(slot));
+            self.freed.push(slot);
+        }
+    }
+
+    /// Those that the shard let go of in this turn and that are not written out yet, or had
+    /// nothing to be written.
+    pub(super) fn begin_closes(&mut self) {
+        for at in 0..self.fx.closes.len() {
+            let id = self.fx.closes[at];
+            let Some(conn) = self.conns.get(id.0) else {
+                continue;
+            };
+            // Flushed in this turn: it is on its way out already.
+            if conn.finished || conn.socket.is_none() {
+                continue;
+            }
+            if self.fx.out.backlog(id) == 0 {
+                self.release(id.0);
+            } else {
+                self.close_by_deadline(id.0);
+            }
+        }
+        self.fx.closes.clear();
+    }
+
+    /// The last byte was sent: no more comes from here.
+    pub(super) fn finish_sending(&mut self, slot: u32) {
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        if conn.ended {
+            return self.release(slot);
+        }
+        if let Some(socket) = &conn.socket {
+            end_sending(socket);
+            conn.finished = true;
+            conn.parked = false;
+            self.close_by_deadline(slot);
+            self.list(slot);
+        }
+    }
+
+    /// Cuts those whose time is over.
+    pub(super) fn close_overdue(&mut self) {
+        while let Some(first) = self.closings.front() {
+            if first.deadline_ms > self.now.ms {
+                return;
+            }
+            let (slot, serial) = (first.slot, first.serial);
+            self.closings.pop_front();
+            if self
+                .conns
+                .get(slot)
+                .is_some_and(|conn| conn.serial == serial)
+            {
+                self.release(slot);
+            }
+        }
+        if self.closings.capacity() > 1024 {
+            self.closings.shrink_to_fit();
+        }
+    }
+
+    fn close_by_deadline(&mut self, slot: u32) {
+        if let Some(conn) = self.conns.get(slot) {
+            self.closings.push_back(Closing {
+                deadline_ms: self.now.ms + CLOSE_MS_MAX,
+                slot,
+                serial: conn.serial,
+            });
+        }
+    }
+}
+
+impl Crowd {
+    /// One connection more.
+    pub fn join(&self, listener: u16) {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        self.by_listener[usize::from(listener)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One connection less.
+    pub fn leave(&self, listener: u16) {
+        self.total.fetch_sub(1, Ordering::Relaxed);
+        self.by_listener[usize::from(listener)].fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,204 @@
+//! From sockets and mail to the shard.
+
+use super::super::mail::{Mail, Passed};
+use super::Driver;
+use crate::base::{ConnId, Peer};
+use crate::net::Connection;
+use crate::net::connection::{Received, discard, receive};
+use crate::net::poller::Ready;
+use crate::shard::Input;
+use std::os::fd::OwnedFd;
+
+/// Input that a turn takes in before it writes what came of it: more would only make the outboxes
+/// longer than a slow receiver's may be.
+const TURN_BYTES_MAX: usize = 256 * 1024;
+/// Items of mail in a turn, and envelopes in all of them.
+const TURN_MAIL_MAX: usize = 256;
+const TURN_ENVELOPES_MAX: usize = 4096;
+/// With more outgoing items than this waiting for room, mail is taken one item a turn. Going on at
+/// full speed would pile up without bound what the others have no room for; not going on at all
+/// could make a ring of full shards wait for each other for ever.
+const OVERFLOW_MAX: usize = 1024;
+
+impl Driver {
+    /// What other shards and the control plane sent.
+    pub(super) fn take_mail(&mut self) {
+        let mut envelopes = 0;
+        for taken in 0..TURN_MAIL_MAX {
+            if taken > 0 && self.out.overflow_len() > OVERFLOW_MAX {
+                return;
+            }
+            match self.mailbox.take() {
+                None => return,
+                Some(Mail::Batch(batch)) => {
+                    envelopes += batch.len();
+                    for envelope in batch {
+                        self.shard
+                            .step(self.now, Input::Envelope(envelope), &mut self.fx);
+                    }
+                }
+                Some(Mail::Socket(passed)) => self.adopt(*passed),
+                Some(Mail::Ask(ask)) => self.answer(*ask),
+            }
+            if envelopes > TURN_ENVELOPES_MAX {
+                return;
+            }
+        }
+    }
+
+    /// A connection from now on is this shard's. None: there was no room in the set.
+    pub(super) fn open(&mut self, socket: OwnedFd, peer: Peer) -> Option<ConnId> {
+        self.next_serial = self.next_serial.wrapping_add(1);
+        let slot = self
+            .conns
+            .insert(Connection::new(socket, peer.listener, self.next_serial));
+        let added = match self.conns.get(slot).and_then(|conn| conn.socket.as_ref()) {
+            Some(socket) => self.poller.add_connection(socket, slot),
+            None => Ok(()),
+        };
+        if let Err(error) = added {
+            tracing::error!(peer = %peer.address, %error, "a connection cannot be watched");
+            self.release(slot);
+            return None;
+        }
+        let conn = ConnId(slot);
+        self.shard
+            .step(self.now, Input::Opened { conn, peer }, &mut self.fx);
+        Some(conn)
+    }
+
+    /// An event of a connection.
+    #[inline]
+    pub(super) fn notice(&mut self, slot: u32, event: Ready) {
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        if event.writable && conn.blocked {
+            conn.blocked = false;
+            self.dirty.push(ConnId(slot));
+        }
+        conn.ended |= event.peer_ended | event.dead;
+        let over = event.dead && (conn.parked || conn.closing);
+        let readable = event.readable || event.dead;
+        if over {
+            // Nothing can be sent any more, and what may still lie here nobody waits for.
+            self.broken.push(slot);
+        } else if readable {
+            self.list(slot);
+        }
+    }
+
+    /// Reads each listed connection once, until the turn has enough.
+    pub(super) fn read_listed(&mut self) {
+        if self.out.is_congested() || self.to_read.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut self.to_read, &mut self.reading);
+        let mut bytes = 0;
+        for at in 0..self.reading.len() {
+            if bytes >= TURN_BYTES_MAX {
+                // The rest comes first next time.
+                self.to_read.splice(0..0, self.reading.drain(at..));
+                break;
+            }
+            bytes += self.read(self.reading[at]);
+        }
+        self.reading.clear();
+    }
+
+    /// One read. Gives the number of bytes.
+    #[inline]
+    fn read(&mut self, slot: u32) -> usize {
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return 0;
+        };
+        let Some(socket) = conn.socket.as_ref().filter(|_| conn.listed) else {
+            return 0;
+        };
+        conn.listed = false;
+        let id = ConnId(slot);
+        let received = if conn.closing {
+            discard(socket, &mut self.scratch)
+        } else if self.shard.wants_input(id, &self.fx) {
+            receive(socket, &mut self.scratch)
+        } else {
+            conn.parked = true;
+            return 0;
+        };
+        let (ended, closing) = (conn.ended, conn.closing);
+        match received {
+            Received::Bytes(count) => {
+                // After a receive that was not filled the poller reports what comes next, but the
+                // end it has reported already.
+                if count == self.scratch.len() || ended {
+                    self.list(slot);
+                }
+                if !closing {
+                    let bytes = &self.scratch[..count];
+                    self.shard
+                        .step(self.now, Input::Bytes { conn: id, bytes }, &mut self.fx);
+                }
+                count
+            }
+            Received::Nothing => 0,
+            Received::End if closing => {
+                self.release(slot);
+                0
+            }
+            Received::End => {
+                self.lose(slot);
+                0
+            }
+        }
+    }
+
+    /// Something has changed for which input may have been refused: looks again.
+    pub(super) fn unpark(&mut self, slot: u32) {
+        if let Some(conn) = self.conns.get_mut(slot)
+            && std::mem::take(&mut conn.parked)
+        {
+            self.list(slot);
+        }
+    }
+
+    /// Outboxes that were full have been written out.
+    pub(super) fn tell_drained(&mut self) {
+        for at in 0..self.drained.len() {
+            let slot = self.drained[at];
+            let alive = self
+                .conns
+                .get(slot)
+                .is_some_and(|c| c.socket.is_some() && !c.closing);
+            if alive {
+                let conn = ConnId(slot);
+                self.shard
+                    .step(self.now, Input::Drained { conn }, &mut self.fx);
+                self.unpark(slot);
+            }
+        }
+        self.drained.clear();
+    }
+
+    /// Connections that cannot be written any more are over.
+    pub(super) fn tell_broken(&mut self) {
+        while let Some(slot) = self.broken.pop() {
+            let Some(conn) = self.conns.get(slot) else {
+                continue;
+            };
+            if conn.closing {
+                self.release(slot);
+            } else {
+                self.lose(slot);
+            }
+        }
+    }
+
+    fn adopt(&mut self, passed: Passed) {
+        let Some(conn) = self.open(passed.socket, passed.peer) else {
+            return;
+        };
+        let bytes = passed.bytes.as_slice();
+        self.shard
+            .step(self.now, Input::Bytes { conn, bytes }, &mut self.fx);
+    }
+}

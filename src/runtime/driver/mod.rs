@@ -1,0 +1,238 @@
+//! One shard's turn: what came is brought to the shard, what it wants is carried out.
+//!
+//! A turn reads the clock once, takes mail, reads each connection that has something once, and
+//! then does what [`crate::shard`] asks of its driver, in its order. Nothing here waits; how a
+//! shard sleeps is in [`super::executor`].
+
+mod accept;
+mod asks;
+mod close;
+mod input;
+mod output;
+
+use super::clock::Clock;
+use super::mail::{Mail, Pauses, Reach};
+use super::mesh::{Mailbox, Outgoing};
+use crate::base::{ConnId, Now, Paged, ShardId};
+use crate::net::{Connection, Listener, Poller, Source, TokenBucket};
+use crate::routing::Directory;
+use crate::shard::{Effects, Input, Shard};
+use close::Closing;
+use crossbeam_channel::Sender;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+/// Events of one wait. More than that is served in the next turn.
+const EVENTS_MAX: usize = 1024;
+/// The scratch buffer that all connections are read into.
+const SCRATCH_BYTES: usize = 128 * 1024;
+
+/// All that a shard's thread is given.
+pub struct Seat {
+    pub id: ShardId,
+    pub shards: u16,
+    pub shard: Shard,
+    /// Listening sockets with their index in the configuration.
+    pub listeners: Vec<(OwnedFd, u16)>,
+    pub mailbox: Mailbox<Mail>,
+    pub out: Outgoing<Mail>,
+    pub directory: Arc<Directory>,
+    pub crowd: Arc<Crowd>,
+    pub reach: Reach,
+    pub outbox_bytes_max: usize,
+}
+
+/// Connections of the process now.
+pub struct Crowd {
+    pub total: AtomicU32,
+    pub by_listener: Box<[AtomicU32]>,
+}
+
+/// What a turn left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// There is more to do at once.
+    Busy,
+    /// Mail waits for room elsewhere: look again in a moment.
+    Congested,
+    /// Nothing to do until something comes.
+    Idle,
+}
+
+/// A shard with its sockets.
+pub struct Driver {
+    id: ShardId,
+    shards: u16,
+    shard: Shard,
+    fx: Effects,
+    now: Now,
+    clock: Clock,
+    poller: Poller,
+    conns: Paged<Connection>,
+    next_serial: u32,
+    scratch: Box<[u8]>,
+    listeners: Vec<Listener>,
+    mailbox: Mailbox<Mail>,
+    out: Outgoing<Mail>,
+    directory: Arc<Directory>,
+    crowd: Arc<Crowd>,
+    reach: Reach,
+    bucket: TokenBucket,
+    pauses: Pauses,
+    outbox_bytes_max: usize,
+    /// Connections to read, oldest first, and the list that takes its place while it is read.
+    to_read: Vec<u32>,
+    reading: Vec<u32>,
+    /// Connections to write.
+    dirty: Vec<ConnId>,
+    /// Outboxes that were full and are not any more.
+    drained: Vec<u32>,
+    /// Connections that broke while they were written.
+    broken: Vec<u32>,
+    /// Slots to be freed when the turn is over.
+    freed: Vec<u32>,
+    closings: VecDeque<Closing>,
+    stopping: Option<Sender<u16>>,
+    ended: bool,
+}
+
+impl Driver {
+    /// Registers the seat's sockets in a set of their own.
+    ///
+    /// # Errors
+    /// The process has no file descriptors left.
+    pub fn new(seat: Seat) -> io::Result<Driver> {
+        let poller = Poller::new(EVENTS_MAX)?;
+        poller.add_bell(seat.mailbox.bell())?;
+        let mut listeners = Vec::new();
+        for (at, (socket, index)) in seat.listeners.into_iter().enumerate() {
+            poller.add_listener(&socket, at as u16)?;
+            listeners.push(Listener::new(socket, index));
+        }
+        let mut clock = Clock::default();
+        let now = clock.read();
+        Ok(Driver {
+            id: seat.id,
+            shards: seat.shards,
+            shard: seat.shard,
+            fx: Effects::default(),
+            now,
+            clock,
+            poller,
+            conns: Paged::default(),
+            next_serial: 0,
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            listeners,
+            mailbox: seat.mailbox,
+            out: seat.out,
+            directory: seat.directory,
+            crowd: seat.crowd,
+            bucket: TokenBucket::new(seat.reach.connect_rate_max, now.ms),
+            reach: seat.reach,
+            pauses: Pauses::default(),
+            outbox_bytes_max: seat.outbox_bytes_max,
+            to_read: Vec::new(),
+            reading: Vec::new(),
+            dirty: Vec::new(),
+            drained: Vec::new(),
+            broken: Vec::new(),
+            freed: Vec::new(),
+            closings: VecDeque::new(),
+            stopping: None,
+            ended: false,
+        })
+    }
+
+    /// One turn, with the number of events that the poller's last wait gave.
+    pub fn turn(&mut self, events: usize) {
+        self.now = self.clock.read();
+        self.out.retry();
+        // What the last turn left goes first: their slots may have new owners later on.
+        self.tell_drained();
+        self.tell_broken();
+        self.take_mail();
+        for index in 0..events {
+            let event = self.poller.event(index);
+            match event.source {
+                Source::Connection(slot) => self.notice(slot, event),
+                Source::Listener(at) => self.accept(at),
+                Source::Bell => {}
+            }
+        }
+        self.tell_broken();
+        self.read_listed();
+        if self
+            .shard
+            .next_deadline_ms()
+            .is_some_and(|due| due <= self.now.ms)
+        {
+            self.shard.step(self.now, Input::Tick, &mut self.fx);
+        }
+        self.close_overdue();
+        self.resume_listeners();
+        self.carry_out();
+        self.report_stopped();
+    }
+
+    /// Whether there is more to do at once.
+    #[inline]
+    pub fn pace(&self) -> Pace {
+        let waiting = !self.drained.is_empty() || !self.broken.is_empty();
+        if waiting || !self.mailbox.is_empty() {
+            Pace::Busy
+        } else if self.out.is_congested() {
+            Pace::Congested
+        } else if !self.to_read.is_empty() || !self.dirty.is_empty() {
+            Pace::Busy
+        } else {
+            Pace::Idle
+        }
+    }
+
+    /// In how many milliseconds a turn is due though nothing comes.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        let closing = self.closings.front().map(|closing| closing.deadline_ms);
+        let listening = self
+            .listeners
+            .iter()
+            .filter_map(|l| l.paused_until_ms)
+            .min();
+        let due = [self.shard.next_deadline_ms(), closing, listening];
+        let first = due.into_iter().flatten().min()?;
+        Some(first.saturating_sub(self.now.ms))
+    }
+
+    /// The time as of the last turn, in monotonic milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.now.ms
+    }
+
+    /// The set to wait on.
+    pub fn poller(&mut self) -> &mut Poller {
+        &mut self.poller
+    }
+
+    /// The mailbox, to say that the shard is going to wait.
+    pub fn mailbox(&self) -> &Mailbox<Mail> {
+        &self.mailbox
+    }
+
+    /// Whether the shard was told to leave.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Puts a connection on the list of those to read.
+    #[inline]
+    fn list(&mut self, slot: u32) {
+        if let Some(conn) = self.conns.get_mut(slot)
+            && !conn.listed
+        {
+            conn.listed = true;
+            self.to_read.push(slot);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! From the shard to mailboxes and sockets, in the order that makes acknowledgements true.
+
+use super::super::mail::{Mail, Passed};
+use super::super::mesh::Outgoing;
+use super::Driver;
+use crate::base::{ConnId, Peer, ShardId};
+use crate::codec::ReasonCode;
+use crate::net::connection::{Sent, send};
+use crate::net::listener::peer_address;
+use crate::shard::mail::{MailRoute, PostOffice};
+use crate::shard::{Envelope, Event, Input, Move, Verdict};
+
+impl PostOffice for Outgoing<Mail> {
+    fn post(&mut self, to: ShardId, batch: Vec<Envelope>) {
+        Outgoing::post(self, to.0, Mail::Batch(batch));
+    }
+
+    fn congested(&self) -> bool {
+        self.is_congested()
+    }
+}
+
+impl Driver {
+    /// Does what the shard asked for.
+    pub(super) fn carry_out(&mut self) {
+        self.post_mail();
+        for at in 0..self.fx.moves.len() {
+            let moved = std::mem::replace(
+                &mut self.fx.moves[at],
+                Move {
+                    conn: ConnId(0),
+                    to: ShardId(0),
+                    bytes: Vec::new(),
+                },
+            );
+            self.pass_on(moved);
+        }
+        self.fx.moves.clear();
+        // Before the writing, so that it knows which flushes are a connection's last.
+        for &conn in &self.fx.closes {
+            if let Some(conn) = self.conns.get_mut(conn.0) {
+                conn.closing = true;
+            }
+        }
+        // Bytes may acknowledge what the waiting mail carries: they stay until it is posted.
+        self.fx.out.take_dirty(&mut self.dirty);
+        if !self.out.is_congested() {
+            for at in 0..self.dirty.len() {
+                self.write(self.dirty[at]);
+            }
+            self.dirty.clear();
+        }
+        self.begin_closes();
+        self.settle_questions();
+        for event in self.fx.events.drain(..) {
+            log(&event);
+        }
+        for slot in self.freed.drain(..) {
+            self.conns.remove(slot);
+        }
+    }
+
+    fn post_mail(&mut self) {
+        if self.fx.mail.is_empty() {
+            return;
+        }
+        let route = MailRoute {
+            from: self.id,
+            shards: self.shards,
+            directory: &self.directory,
+        };
+        let posted = self.fx.mail.drain(route, &mut self.out);
+        self.shard.account_posted(posted);
+    }
+
+    /// One send of what waits for a connection.
+    #[inline]
+    fn write(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(id.0) else {
+            return;
+        };
+        let pending = self.fx.out.pending(id);
+        let Some(socket) = conn.socket.as_ref().filter(|_| !pending.is_empty()) else {
+            return self.fx.out.discard(id);
+        };
+        if conn.blocked {
+            return;
+        }
+        let waiting = pending.len();
+        let Sent::Bytes(sent) = send(socket, pending) else {
+            // Its end is told in the next turn: the steps of this one are over.
+            self.fx.out.discard(id);
+            return self.broken.push(id.0);
+        };
+        self.fx.out.consume(id, sent);
+        let left = waiting - sent;
+        conn.blocked = left > 0;
+        conn.drain_due |= left > 0 || waiting > self.outbox_bytes_max;
+        if conn.drain_due && left <= self.outbox_bytes_max / 2 {
+            conn.drain_due = false;
+            self.drained.push(id.0);
+        }
+        if left == 0 && conn.closing {
+            self.finish_sending(id.0);
+        }
+    }
+
+    /// Hands a connection to its owner.
+    fn pass_on(&mut self, moved: Move) {
+        let Some(conn) = self.conns.get_mut(moved.conn.0) else {
+            return;
+        };
+        let Some(socket) = conn.socket.take() else {
+            return;
+        };
+        let listener = conn.listener;
+        self.fx.out.discard(moved.conn);
+        self.freed.push(moved.conn.0);
+        match (self.poller.forget(&socket), peer_address(&socket)) {
+            (Ok(()), Ok(address)) => {
+                let passed = Passed {
+                    socket,
+                    peer: Peer { address, listener },
+                    bytes: moved.bytes,
+                };
+                self.out.post(moved.to.0, Mail::Socket(Box::new(passed)));
+            }
+            // Reset meanwhile: there is nobody to hand over.
+            _ => self.crowd.leave(listener),
+        }
+    }
+
+    /// Nobody in this process decides later than at once, so there is nothing that could answer:
+    /// not to let in is the safe way to say so.
+    fn settle_questions(&mut self) {
+        for request in std::mem::take(&mut self.fx.auth) {
+            tracing::error!(client_id = %request.client_id, "nobody to ask who this is");
+            let (conn, attempt) = (request.conn, request.attempt);
+            let verdict = Verdict::Refuse(ReasonCode::ServerUnavailable);
+            let input = Input::Verdict {
+                conn,
+                attempt,
+                verdict,
+            };
+            self.shard.step(self.now, input, &mut self.fx);
+            self.unpark(conn.0);
+        }
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Connected {
+            client_id,
+            peer,
+            session_present,
+        } => {
+            tracing::debug!(%client_id, peer = %peer.address, session_present, "connected");
+        }
+        Event::Disconnected {
+            client_id,
+            peer,
+            reason,
+        } => tracing::debug!(%client_id, peer = %peer.address, reason, "disconnected"),
+        Event::Refused { peer, reason } => {
+            tracing::info!(peer = %peer.address, reason, "refused");
+        }
+        Event::Violation {
+            client_id,
+            peer,
+            what,
+        } => tracing::info!(%client_id, peer = %peer.address, what, "cut"),
+    }
+}

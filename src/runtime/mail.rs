@@ -1,0 +1,95 @@
+//! What lies in a shard's mailbox: mail of other shards, connections, and questions of the control
+//! plane.
+
+use crate::base::Peer;
+use crate::message::Message;
+use crate::shard::{ClientInfo, ConnId, Envelope, Options, ShardStats, Verdict};
+use crossbeam_channel::Sender;
+use std::os::fd::OwnedFd;
+
+/// One item. Nothing of it may be lost while both shards run; each [`Envelope`] says why.
+pub enum Mail {
+    /// A turn's envelopes from one shard, in order.
+    Batch(Vec<Envelope>),
+    /// A connection that belongs here. Lost: a client that has sent CONNECT is cut.
+    Socket(Box<Passed>),
+    /// From the control plane.
+    Ask(Box<Ask>),
+}
+
+const _: () = assert!(
+    std::mem::size_of::<Mail>() <= 24,
+    "a mailbox has thousands of slots"
+);
+
+/// A connection on its way to its owner.
+pub struct Passed {
+    pub socket: OwnedFd,
+    pub peer: Peer,
+    /// All that was read from it so far.
+    pub bytes: Vec<u8>,
+}
+
+/// What the control plane wants of a shard. Answers go to channels with room for them; whoever
+/// asked may have given up, which the shard does not mind.
+pub enum Ask {
+    Stats(Sender<Report>),
+    /// Up to `limit` clients from a slot on, and the slot to go on from.
+    Clients {
+        from: u32,
+        limit: usize,
+        reply: Sender<(Vec<ClientInfo>, Option<u32>)>,
+    },
+    Client {
+        client_id: String,
+        reply: Sender<Option<ClientInfo>>,
+    },
+    /// Whether there was such a client, connected.
+    Kick {
+        client_id: String,
+        reply: Sender<bool>,
+    },
+    Reload(Box<Options>, Reach),
+    /// A message of the broker itself.
+    Publish(Message),
+    /// The answer to a question of authentication.
+    Verdict {
+        conn: ConnId,
+        attempt: u32,
+        verdict: Verdict,
+    },
+    /// Stop listening, tell the clients, flush. Answered once, when no connection is left.
+    Shutdown(Sender<u16>),
+    /// Leave the thread; mail that is still under way is dropped.
+    End,
+}
+
+/// How many connections a shard lets in.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    /// Of the whole process.
+    pub connections_max: u32,
+    /// Of each listener, all shards together; 0: only the above.
+    pub by_listener_max: Vec<u32>,
+    /// New connections a second of this shard; 0: any.
+    pub connect_rate_max: u32,
+}
+
+/// A shard's numbers at one moment.
+pub struct Report {
+    pub shard: u16,
+    pub connections: u32,
+    pub stats: ShardStats,
+    pub pauses: Pauses,
+}
+
+/// How often accepting was paused, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// Connections came faster than the rate allows.
+    pub connect_rate: u64,
+    /// As many connections as allowed.
+    pub connections_max: u64,
+    /// No file descriptor, or no kernel memory, for another.
+    pub no_files: u64,
+}

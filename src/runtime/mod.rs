@@ -1,0 +1,16 @@
+//! What carries the shards: threads, io_uring executors, mailboxes, clocks, start and end.
+
+mod broker;
+mod clock;
+mod door;
+mod driver;
+mod executor;
+mod mail;
+pub mod mesh;
+mod node;
+mod options;
+mod readiness;
+mod sys_topics;
+
+pub use broker::{Broker, Ended, Listening};
+pub use mail::{Pauses, Report};

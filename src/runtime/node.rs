@@ -1,0 +1,214 @@
+//! The broker as the control plane sees it.
+
+use super::broker::{ANSWER_WITHIN, Broker, ask, lock};
+use super::mail::{Ask, Report};
+use super::options;
+use crate::base::ShardId;
+use crate::codec::Version;
+use crate::config::Settings;
+use crate::control::{
+    ClientDetail, ClientInfo, Count, Ledger, ListenerStatus, Memory, Node, NodeStatus, Page,
+    ShardStatus, Stopped, Subscription,
+};
+use crate::limits::EXPIRY_NEVER_S;
+use crate::shard::{self, Drop, Refusal, owner_of};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+impl Node for Broker {
+    fn status(&self) -> Result<NodeStatus, String> {
+        let mut reports = self.reports()?;
+        reports.sort_by_key(|report| report.shard);
+        let settings = lock(&self.settings);
+        let sum = |f: fn(&Report) -> usize| reports.iter().map(|r| f(r) as u64).sum::<u64>();
+        Ok(NodeStatus {
+            shards: reports
+                .iter()
+                .map(|report| self.shard_status(report))
+                .collect(),
+            listeners: self.listener_status(),
+            connections: self.crowd.total.load(Ordering::Relaxed).into(),
+            connections_max: settings.limits.connections_max.into(),
+            sessions: sum(|r| r.stats.sessions),
+            subscriptions: sum(|r| r.stats.subscriptions),
+            retained_messages: sum(|r| r.stats.retained),
+            retained_bytes: sum(|r| r.stats.retained_bytes),
+            memory: Memory {
+                queued_bytes: sum(|r| r.stats.counters.queued_bytes),
+                budget_bytes: settings.limits.memory_budget_bytes,
+            },
+            ledger: ledger(&reports),
+            refusals: refusals(&reports),
+        })
+    }
+
+    fn reload(&self, settings: &Settings) -> Result<(), String> {
+        let shards = self.addresses.len() as u16;
+        for (address, shard) in self.addresses.iter().zip(0..) {
+            let options = Box::new(options::options(settings, shard, shards));
+            let reload = ask(Ask::Reload(options, options::reach(settings, shards)));
+            let told = address.post_within(reload, ANSWER_WITHIN);
+            if !told {
+                return Err("a shard does not answer".into());
+            }
+        }
+        self.door.set(options::anonymous(settings));
+        *lock(&self.settings) = settings.clone();
+        Ok(())
+    }
+
+    fn stop(&self, deadline: Duration) -> Stopped {
+        let ended = Broker::stop(self, deadline);
+        Stopped {
+            connections_left: ended.connections_left.into(),
+            is_complete: ended.is_complete,
+        }
+    }
+
+    fn clients(&self, limit: usize, after: Option<&str>) -> Result<Page, String> {
+        let (mut shard, mut from) = match after {
+            None => (0, 0),
+            Some(cursor) => parse_cursor(cursor).ok_or("this is no page that `next` named")?,
+        };
+        let mut page = Page::default();
+        while usize::from(shard) < self.addresses.len() {
+            let room = limit.max(1) - page.clients.len();
+            let (found, next) = self.ask_one(ShardId(shard), |reply| Ask::Clients {
+                from,
+                limit: room,
+                reply,
+            })?;
+            page.clients
+                .extend(found.iter().map(|client| client_info(client, shard)));
+            (shard, from) = next.map_or((shard + 1, 0), |slot| (shard, slot));
+            if page.clients.len() >= limit {
+                let more = usize::from(shard) < self.addresses.len();
+                page.next = more.then(|| format!("{shard}/{from}"));
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    fn client(&self, client_id: &str) -> Result<Option<ClientDetail>, String> {
+        let owner = owner_of(client_id, self.addresses.len() as u16);
+        let client_id = client_id.to_owned();
+        let found = self.ask_one(owner, |reply| Ask::Client { client_id, reply })?;
+        Ok(found.map(|client| ClientDetail {
+            client: client_info(&client, owner.0),
+            subscriptions: client
+                .subscriptions
+                .into_iter()
+                .map(|(filter, qos)| Subscription { filter, qos })
+                .collect(),
+        }))
+    }
+
+    fn kick(&self, client_id: &str) -> Result<bool, String> {
+        let owner = owner_of(client_id, self.addresses.len() as u16);
+        let client_id = client_id.to_owned();
+        self.ask_one(owner, |reply| Ask::Kick { client_id, reply })
+    }
+}
+
+impl Broker {
+    fn shard_status(&self, report: &Report) -> ShardStatus {
+        ShardStatus {
+            shard: report.shard,
+            cpu: self.cpus[usize::from(report.shard)],
+            connections: report.connections.into(),
+            sessions: report.stats.sessions as u64,
+            subscriptions: report.stats.subscriptions as u64,
+        }
+    }
+
+    fn listener_status(&self) -> Vec<ListenerStatus> {
+        let counts = self.crowd.by_listener.iter();
+        self.listening
+            .iter()
+            .zip(counts)
+            .map(|(listening, count)| ListenerStatus {
+                url: format!("{}://{}", listening.scheme.word(), listening.address),
+                connections: count.load(Ordering::Relaxed).into(),
+                connections_max: listening.connections_max.into(),
+            })
+            .collect()
+    }
+}
+
+fn ledger(reports: &[Report]) -> Ledger {
+    let mut sum = shard::Ledger::default();
+    reports
+        .iter()
+        .for_each(|report| sum.add(&report.stats.counters.ledger));
+    let dropped = Drop::ALL
+        .iter()
+        .map(|why| (why.name(), sum.dropped[*why as usize]));
+    Ledger {
+        received: sum.received,
+        internal: sum.internal,
+        copies: sum.copies,
+        delivered: sum.delivered,
+        queued: sum.held,
+        expired: sum.expired,
+        // The shards answer one after the other: mail that arrived after its sender was asked may
+        // be counted once too often for a moment.
+        in_transit: sum.forwarded.saturating_sub(sum.arrived),
+        dropped: counts(dropped),
+    }
+}
+
+fn refusals(reports: &[Report]) -> Vec<Count> {
+    let mut found = Vec::new();
+    for why in Refusal::ALL {
+        let of_shard = |r: &Report| r.stats.counters.refused[why as usize];
+        found.push((why.name(), reports.iter().map(of_shard).sum()));
+    }
+    let pauses = |f: fn(&Report) -> u64| reports.iter().map(f).sum();
+    found.push(("connect_rate", pauses(|r| r.pauses.connect_rate)));
+    found.push(("connections_max", pauses(|r| r.pauses.connections_max)));
+    found.push(("open_files", pauses(|r| r.pauses.no_files)));
+    counts(found.into_iter())
+}
+
+/// Those that happened.
+fn counts(all: impl Iterator<Item = (&'static str, u64)>) -> Vec<Count> {
+    let happened = all.filter(|(_, count)| *count > 0);
+    happened
+        .map(|(reason, count)| Count {
+            reason: reason.into(),
+            count,
+        })
+        .collect()
+}
+
+fn client_info(client: &shard::ClientInfo, shard: u16) -> ClientInfo {
+    ClientInfo {
+        client_id: client.client_id.to_string(),
+        is_connected: client.peer.is_some(),
+        username: client.username.as_deref().map(Into::into),
+        peer: client.peer.map(|peer| peer.address.to_string()),
+        protocol: match client.version {
+            Version::V31 => "3.1",
+            Version::V311 => "3.1.1",
+            Version::V5 => "5.0",
+        }
+        .into(),
+        session_expiry_s: match client.session_expiry_s {
+            EXPIRY_NEVER_S => None,
+            expiry_s => Some(expiry_s),
+        },
+        shard,
+        subscriptions: client.subscriptions.len() as u64,
+        queued: client.queued as u64,
+        inflight: client.inflight as u64,
+        ..ClientInfo::default()
+    }
+}
+
+/// `shard/slot`, as [`Page::next`] has it: sessions lie in hash order, so their slots are the only
+/// order in which a page costs no more than what is on it.
+fn parse_cursor(cursor: &str) -> Option<(u16, u32)> {
+    let (shard, slot) = cursor.split_once('/')?;
+    Some((shard.parse().ok()?, slot.parse().ok()?))
+}

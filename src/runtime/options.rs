@@ -1,0 +1,131 @@
+//! From the configuration to what shards are told.
+
+use super::mail::Reach;
+use crate::auth::Anonymous;
+use crate::base::ShardId;
+use crate::codec::QoS;
+use crate::config::{AllowAnonymous, Host, QueueDrop, Settings};
+use crate::shard::{DropPolicy, Limits, MqttOptions, Options};
+
+/// The options of one of `shards` shards. What the settings allow the whole process is split
+/// evenly: client ids and topics are spread by hashing.
+pub fn options(settings: &Settings, shard: u16, shards: u16) -> Options {
+    Options {
+        shard: ShardId(shard),
+        shards,
+        node: settings.node.name.as_str().into(),
+        presence: settings.sys.presence,
+        mqtt: mqtt(settings),
+        limits: limits(settings, u64::from(shards)),
+    }
+}
+
+/// How many connections one of `shards` shards lets in.
+pub fn reach(settings: &Settings, shards: u16) -> Reach {
+    let rate = settings.limits.connect_rate_max;
+    Reach {
+        connections_max: settings.limits.connections_max,
+        by_listener_max: settings
+            .listeners
+            .iter()
+            .map(|l| l.connections_max)
+            .collect(),
+        connect_rate_max: rate.div_ceil(u32::from(shards)),
+    }
+}
+
+/// Who gets in without an identity.
+pub fn anonymous(settings: &Settings) -> Anonymous {
+    match settings.auth.allow_anonymous {
+        AllowAnonymous::Loopback => Anonymous::Loopback,
+        AllowAnonymous::Everybody => Anonymous::Everywhere,
+        AllowAnonymous::Nobody => Anonymous::Nowhere,
+    }
+}
+
+fn mqtt(settings: &Settings) -> MqttOptions {
+    let mqtt = &settings.mqtt;
+    MqttOptions {
+        packet_bytes_max: saturated(mqtt.packet_bytes_max as u64) as u32,
+        client_id_bytes_max: mqtt.client_id_bytes_max.into(),
+        topic_levels_max: mqtt.topic_levels_max.into(),
+        topic_bytes_max: mqtt.topic_bytes_max.into(),
+        server_keep_alive_s: (mqtt.keep_alive_max_s > 0).then_some(mqtt.keep_alive_max_s),
+        keep_alive_tenths: mqtt.keep_alive_tenths.into(),
+        session_expiry_max_s: mqtt.session_expiry_max_s,
+        session_expiry_v3_s: mqtt.mqtt3_session_expiry_s,
+        receive_maximum: mqtt.receive_maximum,
+        inflight_max: mqtt.inflight_max,
+        topic_alias_maximum: mqtt.topic_alias_maximum,
+        maximum_qos: QoS::try_from(mqtt.qos_max).unwrap_or(QoS::ExactlyOnce),
+        retain_available: mqtt.retain_available,
+        wildcard_available: mqtt.wildcard_subscriptions,
+        shared_available: mqtt.shared_subscriptions,
+        connect_timeout_ms: u64::from(mqtt.connect_timeout_s) * 1000,
+    }
+}
+
+fn limits(settings: &Settings, shards: u64) -> Limits {
+    let limits = &settings.limits;
+    let budget = match limits.memory_budget_bytes {
+        0 => Host::probe(0).memory_budget_bytes(settings),
+        bytes => bytes,
+    };
+    let share = |total: u64| total.div_ceil(shards) as usize;
+    Limits {
+        subscriptions_max: match limits.subscriptions_per_client_max {
+            0 => usize::MAX,
+            count => count as usize,
+        },
+        queue_length_max: limits.queue_length_max as usize,
+        queue_bytes_max: limits.queue_bytes_max,
+        queue_drop: match limits.queue_drop {
+            QueueDrop::Oldest => DropPolicy::Oldest,
+            QueueDrop::Newest => DropPolicy::Newest,
+        },
+        queue_qos0: limits.queue_qos0,
+        outbox_bytes_max: limits.outbox_bytes_max,
+        memory_budget_bytes: share(budget),
+        retained_count_max: share(limits.retained_messages_max.into()),
+        retained_bytes_max: share(limits.retained_bytes_max),
+        retained_payload_bytes_max: limits.retained_payload_bytes_max,
+    }
+}
+
+fn saturated(bytes: u64) -> u64 {
+    bytes.min(crate::limits::PACKET_BYTES_CEILING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_all_shards_cover_the_whole() {
+        let settings = Settings::default();
+        let whole = options(&settings, 0, 1).limits;
+        for shards in [2, 3, 128] {
+            let part = options(&settings, 1, shards);
+            assert_eq!((part.shard, part.shards), (ShardId(1), shards));
+            assert!(
+                part.limits.retained_count_max * usize::from(shards) >= whole.retained_count_max
+            );
+            let rate = reach(&settings, shards).connect_rate_max;
+            assert!(rate * u32::from(shards) >= settings.limits.connect_rate_max);
+        }
+    }
+
+    #[test]
+    fn no_limit_stays_none() {
+        let mut settings = Settings::default();
+        settings.limits.connect_rate_max = 0;
+        settings.limits.subscriptions_per_client_max = 0;
+        settings.limits.memory_budget_bytes = 0;
+        settings.mqtt.keep_alive_max_s = 0;
+        assert_eq!(reach(&settings, 4).connect_rate_max, 0);
+        let options = options(&settings, 0, 4);
+        assert_eq!(options.limits.subscriptions_max, usize::MAX);
+        assert!(options.limits.memory_budget_bytes > 0);
+        assert_eq!(options.mqtt.server_keep_alive_s, None);
+    }
+}
