@@ -1,12 +1,13 @@
 //! The conformance suite: see `docs/conformance.md`.
 
-// The rows are played as soon as there is a shard to play them against.
-#[allow(dead_code)]
 #[path = "support/conformance/mod.rs"]
 mod conformance;
 
-use conformance::data::Suite;
+use conformance::data::{Row, Settings, Suite};
+use conformance::play::{CUTS, Failure, describe, play};
+use conformance::pure::Pure;
 use conformance::{document, vet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 #[test]
@@ -27,4 +28,68 @@ fn document_is_what_the_data_says() {
         found == text,
         "docs/conformance.md: run with UPDATE_DOCUMENTS=1"
     );
+}
+
+#[test]
+fn rows_on_one_pure_shard() {
+    play_pure(1);
+}
+
+#[test]
+fn rows_on_three_pure_shards() {
+    play_pure(3);
+}
+
+fn play_pure(shards: u16) {
+    let suite = Suite::load();
+    let mut failures = Failures::default();
+    for row in chosen(&suite).filter(|row| row.runs_pure()) {
+        for cut in CUTS {
+            let mut pure = Pure::new(&settings(&suite, row), shards);
+            let outcome = catch_unwind(AssertUnwindSafe(|| play(row, cut, &mut pure)));
+            match outcome {
+                Ok(outcome) => failures.note(row, cut, outcome),
+                Err(_) => failures
+                    .list
+                    .push(format!("{}, row \"{}\": panic", row.file, row.name)),
+            }
+        }
+    }
+    failures.report();
+}
+
+/// The rows that `CONFORMANCE_ROW` asks for, all without it.
+fn chosen(suite: &Suite) -> impl Iterator<Item = &Row> {
+    let wanted = std::env::var("CONFORMANCE_ROW").unwrap_or_default();
+    suite.rows.iter().filter(move |row| {
+        row.name.contains(&wanted)
+            || row.file.contains(&wanted)
+            || row.ids.iter().any(|id| id.contains(&wanted))
+    })
+}
+
+fn settings(suite: &Suite, row: &Row) -> Settings {
+    let mut settings = suite.settings.clone();
+    settings.extend(row.settings.clone());
+    settings
+}
+
+#[derive(Default)]
+struct Failures {
+    list: Vec<String>,
+    played: usize,
+}
+
+impl Failures {
+    fn note(&mut self, row: &Row, cut: usize, outcome: Result<(), Failure>) {
+        self.played += 1;
+        if let Err(failure) = outcome {
+            self.list.push(describe(row, cut, &failure));
+        }
+    }
+
+    fn report(self) {
+        println!("{} played, {} failed", self.played, self.list.len());
+        assert!(self.list.is_empty(), "\n{}\n", self.list.join("\n"));
+    }
 }

@@ -45,8 +45,8 @@ fn write_summary(suite: &Suite, out: &mut String) {
     let count = |binds| suite.statements.iter().filter(|s| s.binds == binds).count();
     writeln!(
         out,
-        "\n{} statements: {} with rows, {} of the client's, {} of the front doors. {} rows, {live} of \
-         them live.",
+        "\n{} statements: {} with rows, {} of the client's, {} of the front doors. {} rows, {live} \
+         of them live.",
         suite.statements.len(),
         count(Binds::Server),
         count(Binds::Client),

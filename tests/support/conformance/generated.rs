@@ -1,5 +1,5 @@
-//! Rows made from a table: every property in every packet a client sends, where it is allowed, where
-//! it is not, and twice.
+//! Rows made from a table: every property in every packet a client sends, where it is allowed,
+//! where it is not, and twice.
 
 use super::data::{Row, Settings};
 use super::script::{self, Plays};

@@ -1,7 +1,7 @@
 //! Bytes as rows write them, and what a packet has to look like.
 //!
-//! Tokens: two hex digits; `"text"`; `..` any byte; `...` any rest; `{p}` a packet identifier, taken
-//! where it is first expected and the same ever after; `78*500` a byte so many times;
+//! Tokens: two hex digits; `"text"`; `..` any byte; `...` any rest; `{p}` a packet identifier,
+//! taken where it is first expected and the same ever after; `78*500` a byte so many times;
 //! `props(A, B)` a property section, length and all, with these properties in any order.
 //!
 //! Instead of tokens, a packet of MQTT 5 by its fields, whatever properties it has:

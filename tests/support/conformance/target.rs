@@ -8,7 +8,8 @@ pub trait Target {
     fn open(&mut self, conn: Name);
     /// Sends bytes; what cannot be sent because the server has closed is dropped.
     fn send(&mut self, conn: Name, bytes: &[u8]);
-    /// Everything that has come on `conn`, waiting for `wants` to be content as long as is sensible.
+    /// Everything that has come on `conn`, waiting for `wants` to be content as long as is
+    /// sensible.
     fn recv(&mut self, conn: Name, wants: &dyn Fn(&Received) -> bool) -> &mut Received;
     /// Closes abruptly, and returns when the server has noticed.
     fn close(&mut self, conn: Name);
