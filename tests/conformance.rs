@@ -4,6 +4,7 @@
 mod conformance;
 
 use conformance::data::{Row, Settings, Suite};
+use conformance::live::Live;
 use conformance::play::{CUTS, Failure, describe, play};
 use conformance::pure::Pure;
 use conformance::{document, vet};
@@ -40,6 +41,48 @@ fn rows_on_three_pure_shards() {
     play_pure(3);
 }
 
+#[test]
+fn rows_on_the_running_broker_whole() {
+    play_live("whole", 0, 2);
+}
+
+#[test]
+fn rows_on_the_running_broker_with_settings_of_their_own() {
+    let suite = Suite::load();
+    let mut failures = Failures::default();
+    let rows = chosen(&suite).filter(|row| !row.settings.is_empty() && row.runs_live());
+    for (index, row) in rows.enumerate() {
+        let mut live = Live::start(&format!("own-{index}"), &settings(&suite, row), 1);
+        failures.note(row, 0, play(row, 0, &mut live));
+    }
+    failures.report();
+}
+
+#[test]
+fn rows_on_the_running_broker_cut_at_1() {
+    play_live("cut-1", 1, 1);
+}
+
+#[test]
+fn rows_on_the_running_broker_cut_at_2() {
+    play_live("cut-2", 2, 1);
+}
+
+#[test]
+fn rows_on_the_running_broker_cut_at_3() {
+    play_live("cut-3", 3, 2);
+}
+
+#[test]
+fn rows_on_the_running_broker_cut_at_5() {
+    play_live("cut-5", 5, 1);
+}
+
+#[test]
+fn rows_on_the_running_broker_cut_at_7() {
+    play_live("cut-7", 7, 2);
+}
+
 fn play_pure(shards: u16) {
     let suite = Suite::load();
     let mut failures = Failures::default();
@@ -53,6 +96,30 @@ fn play_pure(shards: u16) {
                     .list
                     .push(format!("{}, row \"{}\": panic", row.file, row.name)),
             }
+        }
+    }
+    failures.report();
+}
+
+fn play_live(name: &str, cut: usize, shards: u16) {
+    let suite = Suite::load();
+    let mut failures = Failures::default();
+    let mut live = Live::start(name, &suite.settings, shards);
+    let rows = chosen(&suite)
+        .filter(|row| row.runs_live() && row.settings.is_empty())
+        // Waiting in pieces shows nothing that waiting whole does not.
+        .filter(|row| cut == 0 || row.steps.iter().all(|step| step.seconds() == 0));
+    for row in rows {
+        let outcome = play(row, cut, &mut live);
+        let failed = outcome.is_err();
+        failures.note(row, cut, outcome);
+        if live.has_ended() {
+            failures.list.push("the broker has ended".into());
+        }
+        if failed {
+            live = Live::start(name, &suite.settings, shards);
+        } else {
+            live.wash(row);
         }
     }
     failures.report();
