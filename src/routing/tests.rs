@@ -1,5 +1,7 @@
 //! The router against what the standard says.
 
+mod properties;
+
 use std::num::NonZeroU32;
 
 use super::hash::Seed;
@@ -238,4 +240,57 @@ fn retained_messages_are_kept_found_and_forgotten() {
     );
     assert!(retained.is_empty());
     assert!(given(&retained, "#").is_empty());
+}
+
+#[test]
+fn a_flood_of_new_topics_pushes_nothing_out() {
+    let limits = CacheLimits {
+        entries_max: 64,
+        bytes_max: 1 << 20,
+    };
+    let mut router = Router::with_cache(0, None, 1, limits);
+    router.subscribe(ClientKey(1), "a/#", subscription(QoS::AtMostOnce));
+    for topic in 0..48 {
+        for _ in 0..3 {
+            router.route(&format!("a/{topic}"));
+        }
+    }
+    assert_eq!(router.stats().cached_routes, 48);
+    for topic in 0..100_000 {
+        assert_eq!(clients(&router.route(&format!("a/flood/{topic}"))), [1]);
+    }
+    assert_eq!(router.stats().cached_routes, 48);
+}
+
+#[test]
+fn cached_routes_stay_within_their_bounds() {
+    let limits = CacheLimits {
+        entries_max: 50,
+        bytes_max: 100_000,
+    };
+    let mut router = Router::with_cache(0, None, 1, limits);
+    for client in 0..1_000 {
+        router.subscribe(ClientKey(client), "wide/#", subscription(QoS::AtMostOnce));
+        router.subscribe(
+            ClientKey(client),
+            &format!("own/{client}"),
+            subscription(QoS::AtMostOnce),
+        );
+    }
+    for round in 0..4 {
+        for topic in 0..200 {
+            for _ in 0..2 {
+                assert_eq!(clients(&router.route(&format!("own/{topic}"))), [topic]);
+                assert_eq!(
+                    router.route(&format!("wide/{}", topic % 9)).targets.len(),
+                    1_000
+                );
+            }
+            let stats = router.stats();
+            assert!(
+                stats.cached_routes <= 50 && stats.cache_bytes < 110_000,
+                "{round} {stats:?}"
+            );
+        }
+    }
 }
