@@ -1,9 +1,16 @@
-//! The commands of the real binary that need no running broker.
+//! The real binary: commands that need no broker, and the life of one with MQTT clients.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use std::time::Duration;
+
 use ringmq::config::keys::KEYS;
+use ringmq::control::DataDir;
+use rustix::process::{Pid, Signal, kill_process};
 
 fn ringmq(words: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringmq"));
@@ -143,4 +150,175 @@ fn without_a_broker_there_is_nothing_to_talk_to() {
         !std::path::Path::new(folder).exists(),
         "asking makes no folder"
     );
+}
+
+/// A data folder of its own; a broker that is left in it is killed.
+struct Home(PathBuf);
+
+impl Home {
+    fn new(name: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn run(&self, words: &str) -> Output {
+        run(&format!("{words} --data {}", self.0.display()))
+    }
+
+    fn ok(&self, words: &str) -> String {
+        let output = self.run(words);
+        assert!(output.status.success(), "{words}: {output:?}");
+        text(&output.stdout)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = DataDir::new(&self.0).holder() {
+            kill_process(Pid::from_raw(pid as i32).unwrap(), signal).unwrap();
+        }
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// The address in `listening on tcp://ADDRESS`.
+fn address(said: &str) -> &str {
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("listening on tcp://"));
+    line.unwrap_or_else(|| panic!("no listener in {said}"))
+}
+
+/// A connection that has sent `bytes` and got exactly `answer`.
+fn exchange(stream: &mut TcpStream, bytes: &[u8], answer: &[u8]) {
+    stream.write_all(bytes).unwrap();
+    let mut got = vec![0; answer.len()];
+    stream.read_exact(&mut got).unwrap();
+    assert_eq!(got, answer);
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream
+}
+
+#[test]
+fn a_broker_lives_from_start_to_stop() {
+    let home = Home::new("life");
+    let said = home.ok("start --listen tcp://127.0.0.1:0 --shards 2");
+    let first = format!(
+        "ringmq {} is started successfully!",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(said.lines().next(), Some(first.as_str()));
+
+    // 3.1.1, client id "old", subscribed to x/# with QoS 1.
+    let mut old = connect(address(&said));
+    exchange(
+        &mut old,
+        b"\x10\x0f\0\x04MQTT\x04\x02\0\0\0\x03old",
+        b"\x20\x02\0\0",
+    );
+    exchange(
+        &mut old,
+        b"\x82\x08\0\x01\0\x03x/#\x01",
+        b"\x90\x03\0\x01\x01",
+    );
+    // 5.0, client id "new"; of its CONNACK only the head is of interest.
+    let mut new = connect(address(&said));
+    new.write_all(b"\x10\x10\0\x04MQTT\x05\x02\0\0\0\0\x03new")
+        .unwrap();
+    let mut connack = [0; 1024];
+    let length = new.read(&mut connack).unwrap();
+    assert_eq!(
+        (connack[0], connack[3]),
+        (0x20, 0),
+        "{:?}",
+        &connack[..length]
+    );
+
+    let status = home.ok("status");
+    let has = |part: &str| assert!(status.contains(part), "{part} in {status}");
+    has("Node 'ringmq@127.0.0.1' is started\nringmq ");
+    has("connections   2 of ");
+    has("sessions      2\nsubscriptions 1\n");
+    has(&format!(
+        "listener      tcp://{}, 2 connections",
+        address(&said)
+    ));
+    assert!(!status.contains("off by"), "{status}");
+
+    let clients = home.ok("ctl clients list");
+    assert_eq!(clients.lines().count(), 2, "{clients}");
+    assert!(
+        clients.contains("Client(new, ") && clients.contains("protocol=3.1.1"),
+        "{clients}"
+    );
+    assert_eq!(home.ok("ctl subscriptions list"), "old -> x/#: qos 1\n");
+    assert_eq!(home.ok("ctl clients kick old"), "ok\n");
+    assert_eq!(
+        old.read(&mut [0; 16]).unwrap(),
+        0,
+        "the kicked client is cut"
+    );
+    assert_eq!(home.run("ctl clients kick old").status.code(), Some(1));
+
+    home.ok("stop");
+    let mut last = Vec::new();
+    new.read_to_end(&mut last).unwrap();
+    assert_eq!(
+        (last[0], last[2]),
+        (0xe0, 0x8b),
+        "v5 clients are told that the server goes"
+    );
+    assert_eq!(text(&home.run("status").stdout), "ringmq is not running\n");
+}
+
+#[test]
+fn a_taken_port_is_told_by_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new("taken");
+    let output = home.run(&format!(
+        "start --listen tcp://{}",
+        taken.local_addr().unwrap()
+    ));
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.starts_with("ringmq could not be started: the process ended; "),
+        "{said}"
+    );
+    assert!(
+        said.contains(&taken.local_addr().unwrap().to_string()),
+        "{said}"
+    );
+    assert!(said.contains("ringmq could not start: "), "{said}");
+}
+
+#[test]
+fn a_restart_serves_the_same_listeners_again() {
+    let home = Home::new("again");
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let first = home.ok(&format!("start --listen tcp://127.0.0.1:{port} --shards 1"));
+    let second = home.ok("restart");
+    assert_eq!(first, second);
+    let mut client = connect(address(&second));
+    exchange(
+        &mut client,
+        b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01c",
+        b"\x20\x02\0\0",
+    );
+    home.signal(Signal::INT);
+    assert_eq!(client.read(&mut [0; 16]).unwrap(), 0);
+    assert!(DataDir::new(&home.0).wait_until_free(Duration::from_secs(10)));
 }

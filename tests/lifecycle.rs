@@ -123,7 +123,7 @@ impl Node for Pretended {
         }
     }
 
-    fn clients(&self, limit: usize, after: Option<&str>) -> Result<Page, String> {
+    fn clients(&self, limit: usize, from: Option<&str>) -> Result<Page, String> {
         assert!(limit > 0);
         let client = |id: &str| ClientInfo {
             client_id: id.into(),
@@ -133,7 +133,7 @@ impl Node for Pretended {
             ..ClientInfo::default()
         };
         // A page a client, to see that all pages are asked for.
-        Ok(match after {
+        Ok(match from {
             None => Page {
                 clients: vec![client("a")],
                 next: Some("a".into()),

@@ -59,11 +59,11 @@ fn each_client(
     control: &mut Client,
     mut handle: impl FnMut(&mut Client, &ClientInfo) -> Result<(), Failure>,
 ) -> Done {
-    let mut after = None;
+    let mut from = None;
     loop {
         let request = Request::Clients {
             limit: CONTROL_PAGE_MAX,
-            after,
+            from,
         };
         let Reply::Clients(page) = ask(control, &request)? else {
             return Err(unexpected());
@@ -72,7 +72,7 @@ fn each_client(
             handle(control, client)?;
         }
         match page.next {
-            Some(next) => after = Some(next),
+            Some(next) => from = Some(next),
             None => return Ok(ExitCode::SUCCESS),
         }
     }
@@ -127,24 +127,20 @@ fn reload(find: &FindArgs) -> Done {
 
 /// In emqttd's form: `Client(id, name=value, ...)`.
 fn client_line(client: &ClientInfo) -> String {
-    let since = if client.is_connected {
-        "connected_for"
-    } else {
-        "away_for"
-    };
     let expiry = match client.session_expiry_s {
-        Some(seconds) => about_duration_s(seconds.into()),
+        Some(seconds) => about_duration_s(seconds.into()).replace(' ', ""),
         None => "never".into(),
     };
     format!(
-        "Client({}, username={}, peername={}, protocol={}, keepalive={}, expiry={expiry}, \
-         {since}={}, shard={}, subscriptions={}, inflight={}, queued={})",
+        "Client({}, username={}, peername={}, protocol={}, silence_max={}s, expiry={expiry}, \
+         connected={}, epoch={}, shard={}, subscriptions={}, inflight={}, queued={})",
         client.client_id,
         client.username.as_deref().unwrap_or("undefined"),
         client.peer.as_deref().unwrap_or("undefined"),
         client.protocol,
-        client.keep_alive_s,
-        about_duration_s(client.since_s).replace(' ', ""),
+        client.silence_s_max,
+        client.is_connected,
+        client.epoch,
         client.shard,
         client.subscriptions,
         client.inflight,

@@ -140,7 +140,7 @@ fn ledger(out: &mut String, ledger: &Ledger) {
     }
     let _ = match ledger.imbalance() {
         0 => writeln!(out),
-        open => writeln!(out, " ({open} unaccounted for)"),
+        open => writeln!(out, " (off by {open}; exact at a quiet moment)"),
     };
     by_reason(out, "dropped", &ledger.dropped);
 }
@@ -246,6 +246,6 @@ mod tests {
                 ..Ledger::default()
             },
         );
-        assert!(out.contains("(2 unaccounted for)"), "{out}");
+        assert!(out.contains("(off by 2; "), "{out}");
     }
 }

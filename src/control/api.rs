@@ -15,7 +15,7 @@ pub enum Request {
     Clients {
         limit: usize,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<String>,
+        from: Option<String>,
     },
     Client {
         client_id: String,
@@ -139,7 +139,7 @@ pub struct Ledger {
     /// Waiting, or sent and not acknowledged.
     pub queued: u64,
     pub expired: u64,
-    /// Under way between shards.
+    /// Under way between shards, as far as they were asked at the same moment.
     pub in_transit: u64,
     /// By reason, those that happened.
     pub dropped: Vec<Count>,
@@ -170,12 +170,12 @@ pub struct Stopped {
     pub is_complete: bool,
 }
 
-/// Clients by client id.
+/// Some of the clients, in no promised order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Page {
     pub clients: Vec<Client>,
-    /// Ask for those after this one; none when this was the last page.
+    /// Where the next page begins, in the node's own terms; none when this was the last one.
     pub next: Option<String>,
 }
 
@@ -190,16 +190,16 @@ pub struct Client {
     pub peer: Option<String>,
     /// `3.1`, `3.1.1` or `5.0`.
     pub protocol: String,
-    pub keep_alive_s: u16,
+    /// Silence after which it is cut; 0: never.
+    pub silence_s_max: u64,
     /// After the connection's end; none: never expires.
     pub session_expiry_s: Option<u32>,
-    /// Since the connection was made, or ended.
-    pub since_s: u64,
     pub shard: u16,
+    /// Grows with each connection of this client, as in the presence messages.
+    pub epoch: u64,
     pub subscriptions: u64,
-    /// Messages that wait, and their bytes.
+    /// Messages that wait.
     pub queued: u64,
-    pub queued_bytes: u64,
     /// Sent and not acknowledged.
     pub inflight: u64,
 }

@@ -37,8 +37,8 @@ pub trait Node: Send + Sync {
     /// what waits, ends the shards; returns when that is done or `deadline` has passed.
     fn stop(&self, deadline: Duration) -> Stopped;
 
-    /// Up to `limit` clients (sessions, connected or not) by client id, those after `after`.
-    fn clients(&self, limit: usize, after: Option<&str>) -> Result<Page, String>;
+    /// Up to `limit` clients (sessions, connected or not), from where the page before said.
+    fn clients(&self, limit: usize, from: Option<&str>) -> Result<Page, String>;
 
     /// One client with its subscriptions; none when there is no such session.
     fn client(&self, client_id: &str) -> Result<Option<ClientDetail>, String>;

@@ -52,10 +52,10 @@ impl Supervisor {
                 })
             }
             Request::Reload => self.reload().map(Reply::Reloaded),
-            Request::Clients { limit, after } => {
+            Request::Clients { limit, from } => {
                 let limit = limit.clamp(1, CONTROL_PAGE_MAX);
                 self.node
-                    .clients(limit, after.as_deref())
+                    .clients(limit, from.as_deref())
                     .map(Reply::Clients)
             }
             Request::Client { client_id } => self

@@ -198,11 +198,12 @@ fn client_info(client: &shard::ClientInfo, shard: u16) -> ClientInfo {
             EXPIRY_NEVER_S => None,
             expiry_s => Some(expiry_s),
         },
+        silence_s_max: u64::from(client.keep_alive_ms / 1000),
         shard,
+        epoch: client.epoch,
         subscriptions: client.subscriptions.len() as u64,
         queued: client.queued as u64,
         inflight: client.inflight as u64,
-        ..ClientInfo::default()
     }
 }
 
