@@ -366,5 +366,5 @@ pub(super) fn conn_ack(
 ) {
     let conn = shard.conns.get(id.0).expect("looked up by the caller");
     conn.put_ack(kind, packet_id, reason, fx.out.of(id));
-    shard.counters.packets_out[kind as usize] += 1;
+    shard.counters.packets_out[kind as usize >> 4] += 1;
 }
