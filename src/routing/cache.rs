@@ -26,7 +26,7 @@ impl Default for CacheLimits {
     }
 }
 
-/// The versions at which a route was resolved: the router's and the directory's.
+/// What had changed when a route was resolved, here and in the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     pub local: u64,

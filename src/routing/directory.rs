@@ -18,8 +18,14 @@ use super::shard_set::ShardSet;
 pub struct Directory {
     seed: Seed,
     interest: HashMap<u64, ShardSet, KeyHash>,
-    version: AtomicU64,
+    /// Changes of keys of prefixes: any topic may be concerned.
+    prefix_changes: AtomicU64,
+    /// Changes of keys of whole topics, by the low bits of the key: devices come and go all the
+    /// time, and only few other topics are to be looked up again.
+    exact_changes: Box<[AtomicU64]>,
 }
+
+const EXACT_CHANGES: usize = 1_024;
 
 impl Directory {
     /// `seed` keys the hashes of all routers that share the directory; keep it from the outside.
@@ -31,7 +37,8 @@ impl Directory {
         Self {
             seed,
             interest: HashMap::with_hasher(KeyHash),
-            version: AtomicU64::new(0),
+            prefix_changes: AtomicU64::new(0),
+            exact_changes: (0..EXACT_CHANGES).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
@@ -42,7 +49,7 @@ impl Directory {
         let with = |known: &ShardSet| known.union(only);
         self.interest
             .update_or_insert(interest.number(), with, only, &guard);
-        self.version.fetch_add(1, Ordering::AcqRel);
+        self.count_change(interest);
     }
 
     /// Says that `shard` has no more filters with this key.
@@ -62,7 +69,7 @@ impl Directory {
         };
         let outcome = self.interest.compute(interest.number(), without, &guard);
         if !matches!(outcome, Compute::Aborted(())) {
-            self.version.fetch_add(1, Ordering::AcqRel);
+            self.count_change(interest);
         }
     }
 
@@ -80,13 +87,6 @@ impl Directory {
             shards = shards.union(get(Interest::Prefix(self.seed.key(prefix))));
         }
         shards
-    }
-
-    /// Changes with every change of interest. What is derived from [`shards`](Self::shards) holds
-    /// while the version stands that was read before.
-    #[inline]
-    pub fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
     }
 
     /// Keys with interest.
@@ -108,8 +108,27 @@ impl Directory {
         })
     }
 
+    /// Changes when the answer for the topic with this key may have changed. What is derived from
+    /// an answer holds while the stamp stands that was read before.
+    #[inline]
+    pub(super) fn stamp(&self, exact: u32) -> u64 {
+        // Both only grow, so an equal sum means that neither has changed.
+        let exact_changes = &self.exact_changes[exact as usize % EXACT_CHANGES];
+        let prefix_changes = self.prefix_changes.load(Ordering::Acquire);
+        prefix_changes + exact_changes.load(Ordering::Acquire)
+    }
+
     pub(super) fn seed(&self) -> &Seed {
         &self.seed
+    }
+
+    /// After the change itself: who reads the new count finds the change.
+    fn count_change(&self, interest: Interest) {
+        let changes = match interest {
+            Interest::Exact(key) => &self.exact_changes[key as usize % EXACT_CHANGES],
+            Interest::Prefix(_) => &self.prefix_changes,
+        };
+        changes.fetch_add(1, Ordering::AcqRel);
     }
 
     fn get(&self, interest: Interest, guard: &impl papaya::Guard) -> ShardSet {
@@ -168,10 +187,12 @@ mod tests {
         let directory = Directory::new(9);
         let seed = Seed::new(9);
         let exact = Interest::Exact(seed.key(seed.text("a/b")));
-        let before = directory.version();
+        let key = seed.key(seed.text("a/b"));
+        let before = directory.stamp(key);
         directory.add(exact, 3);
         directory.add(exact, 5);
-        assert!(directory.version() > before);
+        assert!(directory.stamp(key) > before);
+        assert_eq!(directory.stamp(key + 1), before);
         assert_eq!(directory.shards("a/b").iter().collect::<Vec<_>>(), [3, 5]);
         assert!(directory.shards("a/c").is_empty());
         directory.remove(exact, 3);

@@ -1,47 +1,53 @@
-//! Texts found by their whole: a table of keys and numbers, nine bytes a place.
+//! Texts found by their whole: a table of keys and numbers, eight bytes a place.
 
-use hashbrown::HashTable;
-
-use super::hash::spread;
+use super::table::{Row, Table};
+use super::target::NONE;
 
 #[derive(Default)]
-pub struct ExactTable(HashTable<Row>);
+pub struct ExactTable(Table<Numbered>);
 
 #[derive(Clone, Copy)]
-struct Row {
+struct Numbered {
     key: u32,
     id: u32,
+}
+
+impl Row for Numbered {
+    const FREE: Self = Self { key: 0, id: NONE };
+
+    #[inline]
+    fn is_free(&self) -> bool {
+        self.id == NONE
+    }
+
+    #[inline]
+    fn hash(&self) -> u32 {
+        self.key
+    }
 }
 
 impl ExactTable {
     /// The number with this key that `is_it` accepts, which compares the text.
     #[inline]
     pub fn find(&self, key: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        self.0
-            .find(spread(key), |row| row.key == key && is_it(row.id))
-            .map(|row| row.id)
+        let row = self.0.find(key, |row| row.key == key && is_it(row.id));
+        row.map(|row| row.id)
     }
 
     /// True when a number has this key.
     pub fn has(&self, key: u32) -> bool {
-        self.0.find(spread(key), |row| row.key == key).is_some()
+        self.0.find(key, |row| row.key == key).is_some()
     }
 
     pub fn insert(&mut self, key: u32, id: u32) {
-        self.0
-            .insert_unique(spread(key), Row { key, id }, |row| spread(row.key));
+        self.0.insert(Numbered { key, id });
     }
 
     pub fn remove(&mut self, key: u32, id: u32) {
-        if let Ok(entry) = self.0.find_entry(spread(key), |row| row.id == id) {
-            entry.remove();
-        }
-        if self.0.len() * 4 < self.0.capacity() {
-            self.0.shrink_to(self.0.len() * 2, |row| spread(row.key));
-        }
+        self.0.remove(key, |row| row.id == id);
     }
 
     pub fn bytes(&self) -> usize {
-        self.0.allocation_size()
+        self.0.bytes()
     }
 }

@@ -4,6 +4,7 @@ use super::exact::ExactTable;
 use super::hash::Seed;
 use super::levels::{TopicKeys, matches, wildcard_part};
 use super::subscribers::Subscribers;
+use super::text::Text;
 use super::trie::{Change, Trie};
 use crate::base::Paged;
 
@@ -16,11 +17,12 @@ pub struct Filters {
     filters: Paged<Filter>,
     exact: ExactTable,
     trie: Trie,
+    /// Bytes that texts have allocated.
     text_bytes: usize,
 }
 
 pub struct Filter {
-    pub text: Box<str>,
+    pub text: Text,
     pub subscribers: Subscribers,
 }
 
@@ -33,7 +35,7 @@ pub enum Interest {
     Prefix(u32),
 }
 
-const _: () = assert!(size_of::<Option<Filter>>() == 32);
+const _: () = assert!(size_of::<Option<Filter>>() == 64);
 
 impl Filters {
     pub fn find(&self, seed: &Seed, text: &str) -> Option<FilterId> {
@@ -46,15 +48,15 @@ impl Filters {
     /// Adds a filter that is not there. The interest is given when no filter had that key.
     pub fn insert(&mut self, seed: &Seed, text: &str) -> (FilterId, Option<Interest>) {
         let filter = Filter {
-            text: text.into(),
+            text: Text::new(text),
             subscribers: Subscribers::None,
         };
+        self.text_bytes += filter.text.heap_bytes();
         let id = self.filters.insert(filter);
-        self.text_bytes += text.len();
         let interest = if wildcard_part(text).is_some() {
             let filters = &self.filters;
             interest_of(self.trie.insert(seed, id, |id| {
-                filters.get(id).map_or("", |filter| &filter.text)
+                filters.get(id).map_or("", |filter| filter.text.as_str())
             }))
         } else {
             let key = seed.key(seed.text(text));
@@ -68,11 +70,12 @@ impl Filters {
     /// Takes a filter out. The interest is given when no filter is left with that key.
     pub fn remove(&mut self, seed: &Seed, id: FilterId) -> Option<Interest> {
         let filter = self.filters.remove(id.0)?;
-        self.text_bytes -= filter.text.len();
-        if wildcard_part(&filter.text).is_some() {
-            return interest_of(self.trie.remove(seed, id.0, &filter.text));
+        self.text_bytes -= filter.text.heap_bytes();
+        let text = filter.text.as_str();
+        if wildcard_part(text).is_some() {
+            return interest_of(self.trie.remove(seed, id.0, text));
         }
-        let key = seed.key(seed.text(&filter.text));
+        let key = seed.key(seed.text(text));
         self.exact.remove(key, id.0);
         (!self.exact.has(key)).then_some(Interest::Exact(key))
     }
@@ -98,7 +101,8 @@ impl Filters {
         found.clear();
         found.extend(self.find_exact(keys.exact, topic).map(|id| id.0));
         self.trie.candidates(keys, |id| {
-            if matches(self.text(id), topic) {
+            let text = self.filters.get(id).map(|filter| filter.text.as_bytes());
+            if text.is_some_and(|text| matches(text, topic.as_bytes())) {
                 found.push(id);
             }
         });
@@ -125,7 +129,9 @@ impl Filters {
     }
 
     fn text(&self, id: u32) -> &str {
-        self.filters.get(id).map_or("", |filter| &filter.text)
+        self.filters
+            .get(id)
+            .map_or("", |filter| filter.text.as_str())
     }
 
     fn find_exact(&self, key: u32, text: &str) -> Option<FilterId> {

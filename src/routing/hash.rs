@@ -68,13 +68,6 @@ impl Seed {
     }
 }
 
-/// Spreads a 32-bit key for a table that takes its position from the low bits of a hash and its
-/// tag from the high ones.
-#[inline]
-pub fn spread(key: u32) -> u64 {
-    u64::from(key) << 32 | u64::from(key)
-}
-
 /// Mixes two numbers into a table hash.
 #[inline]
 pub fn mix(high: u32, low: u32) -> u64 {

@@ -17,7 +17,9 @@ mod route;
 mod router;
 mod shard_set;
 mod subscribers;
+mod table;
 mod target;
+mod text;
 mod topic_tree;
 mod trie;
 
@@ -29,7 +31,6 @@ pub use directory::Directory;
 pub use filter::{FilterId, Interest};
 pub use groups::{GroupId, Member, group_owner};
 pub use hash::fixed_hash;
-pub use levels::matches;
 pub use qos::QoS;
 pub use retained::{Cursor, Retained};
 pub use route::{Route, Target};

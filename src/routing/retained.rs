@@ -7,6 +7,7 @@
 use super::exact::ExactTable;
 use super::hash::Seed;
 use super::levels::{matches, wildcard_part};
+use super::text::Text;
 use super::topic_tree::{Level, Step, TopicTree, Walk};
 use crate::base::Paged;
 
@@ -20,12 +21,12 @@ pub struct Retained<M> {
     entries: Paged<Entry<M>>,
     exact: ExactTable,
     tree: TopicTree,
-    /// Bytes of topics and messages.
+    /// Bytes of messages and of what topics have allocated.
     content_bytes: usize,
 }
 
 struct Entry<M> {
-    topic: Box<str>,
+    topic: Text,
     message: M,
 }
 
@@ -62,15 +63,16 @@ impl<M> Retained<M> {
             self.content_bytes -= (self.size_of_message)(&old);
             return Some(old);
         }
-        self.content_bytes += topic.len();
+        let text = Text::new(topic);
+        self.content_bytes += text.heap_bytes();
         let id = self.entries.insert(Entry {
-            topic: topic.into(),
+            topic: text,
             message,
         });
         self.exact.insert(key, id);
         let entries = &self.entries;
         self.tree.insert(&self.seed, id, |id| {
-            entries.get(id).map_or("", |entry| &entry.topic)
+            entries.get(id).map_or("", |entry| entry.topic.as_str())
         });
         None
     }
@@ -82,7 +84,7 @@ impl<M> Retained<M> {
         self.exact.remove(key, id);
         self.tree.remove(&self.seed, id, topic);
         let entry = self.entries.remove(id)?;
-        self.content_bytes -= topic.len() + (self.size_of_message)(&entry.message);
+        self.content_bytes -= entry.topic.heap_bytes() + (self.size_of_message)(&entry.message);
         Some(entry.message)
     }
 
@@ -110,9 +112,9 @@ impl<M> Retained<M> {
         }
         let levels: Vec<Level> = filter.split('/').map(|level| self.level(level)).collect();
         self.walk_levels(&levels, cursor, topics_max, |topic, message| {
-            let is_match = matches(filter, topic);
+            let is_match = matches(filter.as_bytes(), topic.as_bytes());
             if is_match {
-                give(topic, message);
+                give(topic.as_str(), message);
             }
             is_match
         })
@@ -126,7 +128,7 @@ impl<M> Retained<M> {
         mut give: impl FnMut(&str, &M),
     ) -> Option<Cursor> {
         self.walk_levels(&[Level::Multi], cursor, topics_max, |topic, message| {
-            give(topic, message);
+            give(topic.as_str(), message);
             true
         })
     }
@@ -153,7 +155,7 @@ impl<M> Retained<M> {
         levels: &[Level],
         cursor: Option<&str>,
         topics_max: usize,
-        mut give: impl FnMut(&str, &M) -> bool,
+        mut give: impl FnMut(&Text, &M) -> bool,
     ) -> Option<Cursor> {
         let path: Vec<u32> = cursor
             .into_iter()
@@ -191,7 +193,7 @@ impl<M> Retained<M> {
     fn cursor(&self, walk: &mut Walk<'_>) -> Option<Cursor> {
         self.entries
             .get(walk.upcoming()?)
-            .map(|entry| entry.topic.clone())
+            .map(|entry| entry.topic.as_str().into())
     }
 
     /// True when the topic, which agrees with the path in `depth` levels, comes before it.
@@ -201,6 +203,7 @@ impl<M> Retained<M> {
         };
         let keys = entry
             .topic
+            .as_str()
             .split('/')
             .skip(depth)
             .map(|level| self.key(level));
@@ -219,7 +222,7 @@ impl<M> Retained<M> {
         self.exact.find(key, |id| {
             self.entries
                 .get(id)
-                .is_some_and(|entry| *entry.topic == *topic)
+                .is_some_and(|entry| entry.topic == *topic)
         })
     }
 

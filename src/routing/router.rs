@@ -8,7 +8,7 @@ use super::directory::Directory;
 use super::filter::{FilterId, Filters, Interest};
 use super::groups::{GroupId, Groups, Left, Member};
 use super::hash::Seed;
-use super::levels::TopicKeys;
+use super::levels::{TopicKeys, wildcard_part};
 use super::route::Route;
 use super::subscribers::{ClientKey, Subscriber, Subscription};
 
@@ -21,6 +21,8 @@ pub struct Router {
     groups: Groups,
     cache: Cache,
     version: u64,
+    /// Changes that concern more than one topic.
+    wide_changes: u64,
     subscriptions: usize,
     /// Bytes allocated by filters' subscribers.
     subscriber_bytes: usize,
@@ -90,6 +92,7 @@ impl Router {
             groups: Groups::default(),
             cache: Cache::new(limits),
             version: 0,
+            wide_changes: 0,
             subscriptions: 0,
             subscriber_bytes: 0,
             spare: Rc::default(),
@@ -132,7 +135,9 @@ impl Router {
 
     /// The text of a filter; empty when the filter is gone.
     pub fn filter(&self, id: FilterId) -> &str {
-        self.filters.get(id).map_or("", |filter| &filter.text)
+        self.filters
+            .get(id)
+            .map_or("", |filter| filter.text.as_str())
     }
 
     /// The client's subscription with this filter.
@@ -144,8 +149,8 @@ impl Router {
     /// is easy: its memory is then used again.
     #[inline]
     pub fn route(&mut self, topic: &str) -> Rc<Route> {
-        let stamp = self.stamp();
         let hash = self.seed.text(topic);
+        let stamp = self.stamp(hash);
         match self.cache.get(hash, topic, stamp) {
             Some(route) => Rc::clone(route),
             None => self.resolve(topic, hash, stamp),
@@ -157,7 +162,7 @@ impl Router {
         let id = self.find_or_insert(filter);
         let (group, is_new) = self.groups.join(share, id, member);
         if is_new {
-            self.version += 1;
+            self.forget_routes(id);
         }
         group
     }
@@ -169,7 +174,7 @@ impl Router {
             None => return false,
             Some(Left::GroupStays) => {}
             Some(Left::GroupGone(filter)) => {
-                self.version += 1;
+                self.forget_routes(filter);
                 self.drop_if_unused(filter);
             }
         }
@@ -228,14 +233,29 @@ impl Router {
     }
 
     #[inline]
-    fn stamp(&self) -> Stamp {
-        let directory = self
-            .directory
-            .as_ref()
-            .map_or(0, |directory| directory.version());
+    fn stamp(&self, hash: u64) -> Stamp {
+        let directory = match &self.directory {
+            Some(directory) => directory.stamp(self.seed.key(hash)),
+            None => 0,
+        };
         Stamp {
-            local: self.version,
+            local: self.wide_changes,
             directory,
+        }
+    }
+
+    /// Forgets the routes that the filter is part of. A filter without wildcards is part of one:
+    /// the devices that come and go with filters of their own cost the others nothing.
+    fn forget_routes(&mut self, id: FilterId) {
+        self.version += 1;
+        let Some(filter) = self.filters.get(id) else {
+            return;
+        };
+        let text = filter.text.as_str();
+        if wildcard_part(text).is_some() {
+            self.wide_changes += 1;
+        } else {
+            self.cache.forget(self.seed.text(text), text);
         }
     }
 
@@ -294,7 +314,7 @@ impl Router {
         let outcome = change(&mut filter.subscribers);
         let after = filter.subscribers.heap_bytes();
         self.subscriber_bytes = self.subscriber_bytes + after - before;
-        self.version += 1;
+        self.forget_routes(id);
         outcome
     }
 

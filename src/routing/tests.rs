@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 
 use super::hash::Seed;
 use super::*;
+use crate::codec::topic::matches;
 
 pub(super) fn subscription(qos: QoS) -> Subscription {
     Subscription {

@@ -8,10 +8,9 @@
 //! Edges are keyed by hash, so what a walk finds is a candidate: the caller compares the filter's
 //! text with the topic.
 
-use hashbrown::HashTable;
-
 use super::hash::{Seed, mix};
 use super::levels::{TopicKeys, prefix_key, wildcard_part};
+use super::table::{Row, Table};
 use super::target::{Chains, Found, NONE, Target};
 use crate::base::Paged;
 
@@ -20,7 +19,7 @@ const ROOT: u32 = u32::MAX;
 
 #[derive(Default)]
 pub struct Trie {
-    edges: HashTable<Edge>,
+    edges: Table<Edge>,
     nodes: Paged<Node>,
     chains: Chains,
 }
@@ -177,9 +176,7 @@ impl Trie {
     }
 
     pub fn bytes(&self) -> usize {
-        self.edges.allocation_size()
-            + self.nodes.len() * size_of::<Option<Node>>()
-            + self.chains.bytes()
+        self.edges.bytes() + self.nodes.len() * size_of::<Option<Node>>() + self.chains.bytes()
     }
 
     fn visit(
@@ -267,7 +264,7 @@ impl Trie {
             Place::Plus { node } => self.node(node).plus,
             Place::Edge { parent, key } => {
                 let same = |edge: &Edge| edge.parent == parent && edge.key == key;
-                match self.edges.find(mix(parent, key), same) {
+                match self.edges.find(edge_hash(parent, key), same) {
                     Some(edge) => edge.target,
                     None => Target::NOTHING,
                 }
@@ -284,22 +281,20 @@ impl Trie {
             Place::Edge { parent, key } => (parent, key),
         };
         let same = |edge: &Edge| edge.parent == parent && edge.key == key;
-        match self.edges.find_entry(mix(parent, key), same) {
-            Ok(mut entry) if target != Target::NOTHING => entry.get_mut().target = target,
-            Ok(entry) => {
-                entry.remove();
+        let hash = edge_hash(parent, key);
+        if target == Target::NOTHING {
+            if self.edges.remove(hash, same) {
                 self.count_edges(parent, -1);
-                self.shrink();
             }
-            Err(_) => {
-                let edge = Edge {
-                    parent,
-                    key,
-                    target,
-                };
-                self.edges.insert_unique(mix(parent, key), edge, Edge::hash);
-                self.count_edges(parent, 1);
-            }
+        } else if let Some(edge) = self.edges.find_mut(hash, same) {
+            edge.target = target;
+        } else {
+            self.edges.insert(Edge {
+                parent,
+                key,
+                target,
+            });
+            self.count_edges(parent, 1);
         }
     }
 
@@ -322,12 +317,6 @@ impl Trie {
             *edges = edges.wrapping_add_signed(change);
         }
     }
-
-    fn shrink(&mut self) {
-        if self.edges.len() * 4 < self.edges.capacity() {
-            self.edges.shrink_to(self.edges.len() * 2, Edge::hash);
-        }
-    }
 }
 
 impl Node {
@@ -336,10 +325,27 @@ impl Node {
     }
 }
 
-impl Edge {
-    fn hash(&self) -> u64 {
-        mix(self.parent, self.key)
+impl Row for Edge {
+    const FREE: Self = Self {
+        parent: ROOT,
+        key: 0,
+        target: Target::NOTHING,
+    };
+
+    #[inline]
+    fn is_free(&self) -> bool {
+        self.target == Target::NOTHING
     }
+
+    #[inline]
+    fn hash(&self) -> u32 {
+        edge_hash(self.parent, self.key)
+    }
+}
+
+#[inline]
+fn edge_hash(parent: u32, key: u32) -> u32 {
+    mix(parent, key) as u32
 }
 
 fn top(seed: &Seed, filter: &str) -> Place {

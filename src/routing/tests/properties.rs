@@ -10,6 +10,7 @@ use proptest::sample::select;
 
 use super::super::hash::Seed;
 use super::super::*;
+use crate::codec::topic::matches;
 
 /// All bits of a key, and so few that nearly all or all keys collide.
 fn masks() -> impl Strategy<Value = u32> {
