@@ -70,7 +70,7 @@ impl Outbound {
     }
 
     /// Gives `delivery` (QoS 1 or 2) a packet id not in use (MQTT-2.2.1-4); it is sent now.
-    pub fn begin(&mut self, delivery: Delivery) -> u16 {
+    pub fn begin(&mut self, delivery: Delivery) -> &Inflight {
         debug_assert_eq!(self.sent, self.inflight.len(), "new ones follow the resent");
         let id = self.take_id();
         let stage = match delivery.qos {
@@ -83,7 +83,7 @@ impl Outbound {
             delivery: Some(delivery),
         });
         self.sent += 1;
-        id
+        self.inflight.back().expect("pushed just now")
     }
 
     /// Puts `delivery` at the end of the queue. What had to give way goes to `dropped`.
@@ -326,9 +326,9 @@ mod tests {
     #[test]
     fn ids_are_never_zero_and_never_in_use() {
         let mut out = Outbound::default();
-        let kept = out.begin(qos1());
+        let kept = out.begin(qos1()).id;
         for _ in 0..200_000 {
-            let id = out.begin(qos1());
+            let id = out.begin(qos1()).id;
             assert!(id != 0 && id != kept);
             assert!(out.handle_puback(id).is_some());
         }
@@ -338,20 +338,20 @@ mod tests {
     #[test]
     fn all_ids_can_be_in_flight() {
         let mut out = Outbound::default();
-        let mut ids: Vec<u16> = (0..u16::MAX).map(|_| out.begin(qos1())).collect();
+        let mut ids: Vec<u16> = (0..u16::MAX).map(|_| out.begin(qos1()).id).collect();
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), u16::MAX as usize);
         out.handle_puback(4711);
-        assert_eq!(out.begin(qos1()), 4711);
+        assert_eq!(out.begin(qos1()).id, 4711);
     }
 
     #[test]
     fn the_window_counts_what_was_sent_on_this_connection() {
         let mut out = Outbound::default();
         let (a, b) = (
-            out.begin(qos1()),
-            out.begin(delivery(QoS::ExactlyOnce, b"")),
+            out.begin(qos1()).id,
+            out.begin(delivery(QoS::ExactlyOnce, b"")).id,
         );
         assert!(!out.can_begin(2) && out.can_begin(3));
         let mut released = None;
@@ -377,8 +377,8 @@ mod tests {
     fn acknowledgements_of_the_wrong_kind_change_nothing() {
         let mut out = Outbound::default();
         let (one, two) = (
-            out.begin(qos1()),
-            out.begin(delivery(QoS::ExactlyOnce, b"")),
+            out.begin(qos1()).id,
+            out.begin(delivery(QoS::ExactlyOnce, b"")).id,
         );
         assert!(out.handle_puback(two).is_none());
         assert!(!out.handle_pubcomp(two));

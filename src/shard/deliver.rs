@@ -52,13 +52,16 @@ pub struct Terms<'a> {
 pub struct Images {
     bytes: [Vec<u8>; 4],
     made: [bool; 4],
+    /// Whether there are several receivers: for one, the outbox is the better place to encode to.
+    pay: bool,
 }
 
 impl Images {
-    /// Another message comes.
+    /// Another message comes, for so many receivers.
     #[inline]
-    pub fn clear(&mut self) {
+    pub fn clear(&mut self, receivers: usize) {
         self.made = [false; 4];
+        self.pay = receivers > 1;
     }
 
     #[inline]
@@ -121,14 +124,10 @@ impl Shard {
             .get_mut(id.0)
             .expect("a session's connection is open");
         let ledger = &mut self.counters.ledger;
-        let out = fx.out.of(id);
-        // The whole buffer, written part included, is a bound on the backlog that costs nothing.
-        if out.len() > self.options.limits.outbox_bytes_max
-            && fx.out.backlog(id) > self.options.limits.outbox_bytes_max
-        {
+        let backlog_max = self.options.limits.outbox_bytes_max;
+        let Some(out) = fx.out.with_room(id, backlog_max) else {
             return ledger.drop_one(Drop::SlowConsumer);
-        }
-        let out = fx.out.of(id);
+        };
         let message = Outgoing {
             content: *content,
             qos: QoS::AtMostOnce,
@@ -137,7 +136,7 @@ impl Shard {
             packet_id: 0,
             ids: terms.ids,
         };
-        let sent = if conn.alias_maximum == 0 && terms.ids.is_empty() {
+        let sent = if self.images.pay && conn.alias_maximum == 0 && terms.ids.is_empty() {
             let image = self.images.of(now, conn.version, &message);
             let fits = image.len() <= conn.packet_bytes_max as usize;
             if fits {
@@ -345,22 +344,17 @@ fn begin(
     out: &mut Vec<u8>,
 ) -> Begun {
     let qos = delivery.qos;
-    let keep = delivery.message.clone();
-    let ids = delivery.ids.clone();
-    let retain = delivery.retain;
-    let packet_id = flow.out.begin(delivery);
-    let message = Outgoing {
-        content: keep.content(),
-        qos,
-        retain,
-        dup: false,
-        packet_id,
-        ids: ids.as_slice(),
-    };
-    if conn.put_publish(now, &message, out) {
+    let begun = flow.out.begin(delivery);
+    let packet_id = begun.id;
+    let delivery = begun
+        .delivery
+        .as_ref()
+        .expect("kept until it is acknowledged");
+    if conn.put_publish(now, &outgoing(delivery, packet_id, false), out) {
         return Begun::Sent(qos);
     }
-    Begun::TooLarge(flow.out.abandon(packet_id).expect("begun just now"))
+    let delivery = flow.out.abandon(packet_id).expect("begun just now");
+    Begun::TooLarge(delivery)
 }
 
 fn outgoing(delivery: &Delivery, packet_id: u16, dup: bool) -> Outgoing<'_> {

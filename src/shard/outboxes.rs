@@ -44,6 +44,24 @@ impl Outboxes {
         &mut buffer.bytes
     }
 
+    /// As [`Outboxes::of`], unless more than `backlog_max` bytes wait already.
+    #[inline]
+    pub fn with_room(&mut self, conn: ConnId, backlog_max: usize) -> Option<&mut Vec<u8>> {
+        let index = match self.by_conn.get(conn.0 as usize) {
+            Some(&index) if index != NONE => index as usize,
+            _ => self.attach(conn),
+        };
+        let buffer = &mut self.buffers[index];
+        if buffer.bytes.len() - buffer.written > backlog_max {
+            return None;
+        }
+        if !buffer.dirty {
+            buffer.dirty = true;
+            self.dirty.push(conn.0);
+        }
+        Some(&mut buffer.bytes)
+    }
+
     /// Bytes that wait for `conn`.
     #[inline]
     pub fn backlog(&self, conn: ConnId) -> usize {

@@ -15,6 +15,21 @@ use crate::session::{Recorded, Violation};
 /// Largest CONNECT that is waited for: nobody has shown who they are yet.
 const CONNECT_BYTES_MAX: usize = 256 * 1024;
 
+/// What holds for the packets of one read.
+struct Bound {
+    packet_bytes_max: usize,
+    /// Set once CONNACK was sent.
+    up: Option<Up>,
+}
+
+/// A connection that is a client.
+#[derive(Clone, Copy)]
+pub(super) struct Up {
+    /// Slot of its session.
+    pub session: u32,
+    pub version: Version,
+}
+
 /// What to do after a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
@@ -69,9 +84,11 @@ impl Shard {
     /// Handles whole packets; returns how many bytes they took.
     fn parse(&mut self, now: Now, id: ConnId, bytes: &[u8], fx: &mut Effects) -> usize {
         let mut used = 0;
+        // The phase changes with CONNECT alone: PUBLISH after PUBLISH asks for it once.
+        let mut bound = self.bound(id);
         loop {
             let rest = &bytes[used..];
-            let frame = match frame::next(rest, self.packet_bytes_max(id)) {
+            let frame = match frame::next(rest, bound.packet_bytes_max) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => {
@@ -80,7 +97,15 @@ impl Shard {
                 }
             };
             used += frame.len;
-            match self.handle_frame(now, id, (&frame, rest), fx) {
+            let handled = match bound.up {
+                Some(up) if frame.header >> 4 == 3 => {
+                    self.counters.packets_in[3] += 1;
+                    self.handle_publish(now, (id, up), &frame, fx)
+                }
+                _ => self.handle_frame(now, id, (&frame, rest), fx),
+            };
+            match handled {
+                Ok(Next::Go) if bound.up.is_none() => bound = self.bound(id),
                 Ok(Next::Go) => {}
                 Ok(Next::Stop) => break,
                 Err(violation) => {
@@ -97,15 +122,26 @@ impl Shard {
         used
     }
 
-    fn packet_bytes_max(&self, id: ConnId) -> usize {
-        let max = self.options.mqtt.packet_bytes_max as usize;
+    fn bound(&self, id: ConnId) -> Bound {
+        let packet_bytes_max = self.options.mqtt.packet_bytes_max as usize;
         match self.conns.get(id.0) {
-            Some(conn) if conn.phase == Phase::Up => max,
-            _ => max.min(CONNECT_BYTES_MAX),
+            Some(conn) if conn.phase == Phase::Up => {
+                let up = Some(Up {
+                    session: conn.session,
+                    version: conn.version,
+                });
+                Bound {
+                    packet_bytes_max,
+                    up,
+                }
+            }
+            _ => Bound {
+                packet_bytes_max: packet_bytes_max.min(CONNECT_BYTES_MAX),
+                up: None,
+            },
         }
     }
 
-    #[inline]
     fn handle_frame(
         &mut self,
         now: Now,
@@ -120,7 +156,6 @@ impl Shard {
             .get(id.0)
             .expect("bytes come from an open connection");
         match conn.phase {
-            Phase::Up if kind == 3 => self.handle_publish(now, id, frame, fx),
             Phase::Up => self.handle_other(now, id, frame, fx),
             Phase::AwaitingConnect if frame.header == CONNECT => {
                 self.handle_connect(now, id, (frame.body, rest), fx);

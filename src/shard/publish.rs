@@ -1,7 +1,7 @@
 //! PUBLISH from a client, from the broker itself and from other shards; and where it goes.
 
 use super::deliver::{Parcel, Terms};
-use super::packets::{Next, conn_ack};
+use super::packets::{Next, Up, conn_ack};
 use super::{Effects, Envelope, MqttOptions, Refusal, Shard, ShardId};
 use crate::base::{ConnId, Now};
 use crate::codec::{AckKind, Frame, Publish, QoS, ReasonCode, Version};
@@ -18,23 +18,22 @@ impl Shard {
     pub(super) fn handle_publish(
         &mut self,
         now: Now,
-        id: ConnId,
+        (id, up): (ConnId, Up),
         frame: &Frame<'_>,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
-        let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
-        let publish = Publish::decode(frame.header, frame.body, conn.version)?;
+        let publish = Publish::decode(frame.header, frame.body, up.version)?;
         if let Some(alias) = publish.topic_alias {
-            return self.handle_aliased(now, id, (alias, publish), fx);
+            return self.handle_aliased(now, (id, up), (alias, publish), fx);
         }
-        self.handle_resolved(now, id, &publish, fx)
+        self.handle_resolved(now, (id, up), &publish, fx)
     }
 
     /// A PUBLISH with a topic alias: defines it or is named by it.
     fn handle_aliased(
         &mut self,
         now: Now,
-        id: ConnId,
+        (id, up): (ConnId, Up),
         (alias, mut publish): (u16, Publish<'_>),
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
@@ -49,20 +48,20 @@ impl Shard {
             .aliases;
         if !publish.topic.is_empty() {
             aliases.define(alias, publish.topic);
-            return self.handle_resolved(now, id, &publish, fx);
+            return self.handle_resolved(now, (id, up), &publish, fx);
         }
         let topic = aliases
             .resolve(alias)
             .ok_or(Violation::TopicAliasInvalid)?
             .to_owned();
         publish.topic = &topic;
-        self.handle_resolved(now, id, &publish, fx)
+        self.handle_resolved(now, (id, up), &publish, fx)
     }
 
     fn handle_resolved(
         &mut self,
         now: Now,
-        id: ConnId,
+        (id, up): (ConnId, Up),
         publish: &Publish<'_>,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
@@ -76,8 +75,7 @@ impl Shard {
         if !self.within_limits(publish.topic) {
             return Err(Violation::TopicNameInvalid);
         }
-        let conn = self.conns.get(id.0).expect("looked up by the caller");
-        let (slot, version) = (conn.session, conn.version);
+        let slot = up.session;
         if publish.qos == QoS::ExactlyOnce {
             let receive_maximum = self.options.mqtt.receive_maximum;
             let session = self.sessions.get_mut(slot).expect("up");
@@ -94,7 +92,7 @@ impl Shard {
         }
         self.counters.publish_in[publish.qos as usize] += 1;
         let reason = self.accept(now, slot, publish, fx);
-        self.acknowledge(id, (slot, version), (publish, reason), fx);
+        self.acknowledge((id, up), (publish, reason), fx);
         Ok(Next::Go)
     }
 
@@ -134,8 +132,7 @@ impl Shard {
     #[inline]
     fn acknowledge(
         &mut self,
-        id: ConnId,
-        (slot, version): (u32, Version),
+        (id, up): (ConnId, Up),
         (publish, reason): (&Publish<'_>, ReasonCode),
         fx: &mut Effects,
     ) {
@@ -144,8 +141,8 @@ impl Shard {
             QoS::AtLeastOnce => AckKind::PubAck,
             QoS::ExactlyOnce => AckKind::PubRec,
         };
-        if kind == AckKind::PubRec && reason.is_error() && version == Version::V5 {
-            let session = self.sessions.get_mut(slot).expect("up");
+        if kind == AckKind::PubRec && reason.is_error() && up.version == Version::V5 {
+            let session = self.sessions.get_mut(up.session).expect("up");
             session.flow_mut().inbound.release(publish.packet_id);
         }
         conn_ack(self, id, (kind, publish.packet_id, reason), fx);
@@ -196,7 +193,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> (usize, ShardSet) {
         let route = self.router.route(parcel.content.topic);
-        self.images.clear();
+        self.images.clear(route.targets.len());
         let mut n = 0;
         for target in route.targets_for(publisher) {
             n += 1;
