@@ -9,7 +9,7 @@ mod mail;
 pub mod mesh;
 mod node;
 mod options;
-mod readiness;
+pub mod readiness;
 mod sys_topics;
 
 pub use broker::{Broker, Ended, Listening};

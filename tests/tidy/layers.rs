@@ -24,8 +24,9 @@ const SIDEWAYS: [(&str, &str); 3] = [
     ("control", "logging"),
     ("config", "logging"),
 ];
-/// What the load tester may name of the broker: the codec, and what the codec is made of.
-const LOAD_TESTER: [&str; 3] = ["limits", "base", "codec"];
+/// What the load tester may name of the broker: the codec, what the codec is made of, and how an
+/// executor waits for many sockets.
+const LOAD_TESTER: [&str; 5] = ["limits", "base", "codec", "net", "runtime"];
 const PURE: [&str; 7] = [
     "base", "codec", "message", "routing", "auth", "session", "shard",
 ];

@@ -1,0 +1,126 @@
+//! Options of every kind of load.
+
+use super::values;
+use crate::host::limits;
+use crate::measure::clock::now_ns;
+use crate::net::sources;
+use crate::scenario::Common;
+use clap::Args;
+use ringmq::codec::Version;
+use std::net::IpAddr;
+use std::num::{NonZeroU16, NonZeroUsize};
+
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// The broker
+    #[arg(
+        short,
+        long,
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:1883"
+    )]
+    broker: String,
+    /// Protocol: 3 for MQTT 3.1, 4 for 3.1.1, 5 for 5.0
+    #[arg(long, value_name = "VERSION", default_value = "4", value_parser = values::version)]
+    mqtt: Version,
+    #[arg(short, long)]
+    username: Option<String>,
+    #[arg(short = 'P', long)]
+    password: Option<String>,
+    /// Executors, each on a thread of its own
+    #[arg(long, default_value = "1")]
+    shards: NonZeroUsize,
+    /// Use this many loopback source addresses (default: as many as the ports need)
+    #[arg(long, value_name = "COUNT", conflicts_with = "source")]
+    sources: Option<NonZeroUsize>,
+    /// Source addresses: a list of addresses, networks (10.0.3.0/24) and ranges (A-B)
+    #[arg(long, value_name = "LIST")]
+    source: Option<String>,
+    /// Connections begun a second; 0: no limit
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 0)]
+    connect_rate: u64,
+    /// Connections under way at a time
+    #[arg(long, value_name = "COUNT", default_value = "256")]
+    parallel: NonZeroUsize,
+    /// Seconds for TCP, CONNACK and SUBACK together
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
+    connect_timeout: u64,
+    /// Keep Alive in seconds; 0: off
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    keep_alive: u16,
+    /// Receive Maximum of subscribers (MQTT 5)
+    #[arg(long, value_name = "COUNT", default_value = "1000")]
+    receive_maximum: NonZeroU16,
+    /// Process ids of the broker, on this host, for its CPU time and memory
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pid: Vec<u32>,
+    /// One line of JSON on standard output, the table on standard error
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl CommonArgs {
+    pub fn shards(&self) -> usize {
+        self.shards.get()
+    }
+
+    /// # Errors
+    /// A sentence: what is not understood or not there.
+    pub fn resolve(&self, connections: usize) -> Result<Common, String> {
+        let broker = values::broker(&self.broker)?;
+        for pid in &self.pid {
+            if crate::host::process::usage(&[*pid]).is_none() {
+                return Err(format!("there is no process {pid} on this host"));
+            }
+        }
+        Ok(Common {
+            broker,
+            version: self.mqtt,
+            username: self.username.clone(),
+            password: self.password.clone(),
+            shards: self.shards.get(),
+            sources: self.sources(connections, broker.ip())?.into(),
+            connect_rate_per_s: self.connect_rate,
+            parallel: self.parallel.get(),
+            connect_timeout_ns: self.connect_timeout,
+            keep_alive_s: self.keep_alive,
+            receive_maximum: self.receive_maximum,
+            pids: self.pid.clone(),
+            run: run_id(),
+        })
+    }
+
+    /// None at all leaves the choice to the system.
+    fn sources(&self, connections: usize, broker: IpAddr) -> Result<Vec<IpAddr>, String> {
+        if let Some(list) = &self.source {
+            let sources = sources::parse(list)?;
+            return match sources
+                .iter()
+                .all(|source| source.is_ipv4() == broker.is_ipv4())
+            {
+                true => Ok(sources),
+                false => Err(format!(
+                    "the broker's address {broker} is of another family"
+                )),
+            };
+        }
+        let is_loopback = broker.is_loopback() && broker.is_ipv4();
+        match self.sources {
+            Some(_) if !is_loopback => Err(
+                "--sources is for a broker on 127.0.0.1; name the addresses with --source".into(),
+            ),
+            Some(count) => Ok(sources::loopback(count.get())),
+            None if is_loopback => match limits::sources_needed(connections) {
+                0 | 1 => Ok(Vec::new()),
+                count => Ok(sources::loopback(count)),
+            },
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Differs from that of other runs on this host, and most likely elsewhere.
+fn run_id() -> u32 {
+    let mixed = now_ns() ^ u64::from(std::process::id()) << 32;
+    (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
+}

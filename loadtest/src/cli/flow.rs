@@ -1,0 +1,95 @@
+//! `loadtest flow`
+
+use super::common::CommonArgs;
+use super::values;
+use crate::measure::stamp::STAMP_BYTES;
+use crate::scenario::Common;
+use crate::scenario::flow::{Flow, FlowOptions, Plan};
+use clap::Args;
+use ringmq::codec::QoS;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+
+/// Publishers to subscribers over topics
+///
+/// Publisher i publishes to topic i mod T, subscriber j subscribes to topic j mod T; if there are
+/// more topics than publishers, each of them has several topics in turn, and so have subscribers.
+///
+/// With --rate every message has its time beforehand, whatever the broker does, and latency
+/// counts from that time. Without it publishers send as fast as --window outstanding deliveries
+/// let.
+///
+/// Each subscriber counts each publisher's messages on each of its topics: 16 bytes, and some
+/// more for each gap while there are gaps.
+#[derive(Debug, Args)]
+pub struct FlowArgs {
+    #[command(flatten)]
+    pub common: CommonArgs,
+    #[arg(short = 'p', long, default_value_t = 1)]
+    publishers: u32,
+    #[arg(short, long, default_value_t = 1)]
+    subscribers: u32,
+    #[arg(short, long, default_value = "1")]
+    topics: NonZeroU32,
+    /// QoS of publishing and of subscribing
+    #[arg(short, long, default_value = "0", value_parser = values::qos)]
+    qos: QoS,
+    /// Bytes of a payload
+    #[arg(long, value_name = "BYTES", default_value_t = 64)]
+    size: usize,
+    /// Messages a second over all publishers; 0: as fast as the window lets
+    #[arg(short, long, value_name = "PER_SECOND", default_value_t = 0)]
+    rate: u64,
+    /// At a rate, send in portions of this many microseconds
+    #[arg(long, value_name = "MICROSECONDS", default_value = "1000")]
+    tick_us: NonZeroU64,
+    /// Seconds that are measured
+    #[arg(short, long, value_name = "SECONDS", default_value = "10",
+        value_parser = values::seconds)]
+    duration: u64,
+    /// Seconds before that
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::seconds)]
+    warm_up: u64,
+    /// Without a rate: deliveries outstanding at most
+    #[arg(long, value_name = "COUNT", default_value_t = 2000)]
+    window: u64,
+    /// QoS 1 and 2: unacknowledged messages of a publisher at most
+    #[arg(long, value_name = "COUNT", default_value = "20")]
+    in_flight: NonZeroU16,
+    /// Seconds to wait for the last deliveries
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::seconds)]
+    drain: u64,
+}
+
+impl FlowArgs {
+    pub fn connections(&self) -> usize {
+        self.publishers as usize + self.subscribers as usize
+    }
+
+    /// # Errors
+    /// A sentence: options that do not go together.
+    pub fn scenario(&self, common: Common) -> Result<Flow, String> {
+        if self.size < STAMP_BYTES {
+            return Err(format!(
+                "a payload has at least {STAMP_BYTES} bytes: run, stream, number and time"
+            ));
+        }
+        let plan = Plan {
+            publishers: self.publishers,
+            subscribers: self.subscribers,
+            topics: self.topics.get(),
+        };
+        let options = FlowOptions {
+            plan,
+            qos: self.qos,
+            payload_bytes: self.size,
+            rate_per_s: self.rate,
+            tick_ns: self.tick_us.get() * 1000,
+            warm_up_ns: self.warm_up,
+            duration_ns: self.duration,
+            window: self.window.max(1),
+            in_flight: self.in_flight.get(),
+            drain_ns: self.drain,
+        };
+        Ok(Flow::new(common, options))
+    }
+}

@@ -1,0 +1,164 @@
+//! The command line.
+
+mod common;
+mod flow;
+mod idle;
+mod storm;
+mod values;
+
+use crate::report::Report;
+use crate::{host, run};
+use clap::{Parser, Subcommand};
+use common::CommonArgs;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Something was lost, duplicated or reordered, or connections failed.
+const EXIT_FAILED: u8 = 1;
+/// The run could not be done.
+const EXIT_USAGE: u8 = 2;
+
+/// Load an MQTT broker and count exactly what comes of it.
+///
+/// Messages are timed from when they should have been sent. The exit status is 0 if nothing was
+/// lost, duplicated or reordered and all connections held, 1 if not, and 2 if the run could not
+/// be done. Ctrl-C ends a run early with the report of what was done.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Idle(idle::IdleArgs),
+    Flow(flow::FlowArgs),
+    Storm(storm::StormArgs),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.command.common().json;
+    match interruptible().and_then(|interrupt| cli.command.run(&interrupt)) {
+        Ok(report) => {
+            print(&report, json);
+            ExitCode::from(if report.is_ok() { 0 } else { EXIT_FAILED })
+        }
+        Err(sentence) => {
+            eprintln!("loadtest: {sentence}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// Runs a command line given as words, the first of which is the program's name, until it is
+/// over or `interrupt` is set.
+///
+/// # Errors
+/// A sentence: the words are not understood, or this host does not allow the run.
+pub fn run_words(words: &[&str], interrupt: &Arc<AtomicBool>) -> Result<Report, String> {
+    let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+    cli.command.run(interrupt)
+}
+
+impl Command {
+    fn common(&self) -> &CommonArgs {
+        match self {
+            Command::Idle(args) => &args.common,
+            Command::Flow(args) => &args.common,
+            Command::Storm(args) => &args.common,
+        }
+    }
+
+    fn run(&self, interrupt: &Arc<AtomicBool>) -> Result<Report, String> {
+        let connections = match self {
+            Command::Idle(args) => args.connections(),
+            Command::Flow(args) => args.connections(),
+            Command::Storm(args) => args.connections(),
+        };
+        let common = self.common().resolve(connections)?;
+        host::limits::prepare(connections, common.shards, common.sources.len())?;
+        let (shards, pids) = (common.shards, common.pids.clone());
+        match self {
+            Command::Idle(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
+            Command::Flow(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
+            Command::Storm(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
+        }
+    }
+}
+
+/// A flag that the first Ctrl-C or SIGTERM sets; the second ends the process.
+fn interruptible() -> Result<Arc<AtomicBool>, String> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: what the flag was before decides.
+        let status = 128 + signal;
+        signal_hook::flag::register_conditional_shutdown(signal, status, flag.clone())
+            .and_then(|_| signal_hook::flag::register(signal, flag.clone()))
+            .map_err(|error| format!("signals cannot be handled: {error}"))?;
+    }
+    Ok(flag)
+}
+
+/// With `json` the table goes to standard error, so that standard output is one line.
+fn print(report: &Report, json: bool) {
+    // A reader that has gone is no reason to change the exit status.
+    let _ = match json {
+        true => {
+            eprint!("{report}");
+            writeln!(std::io::stdout(), "{}", report.to_json())
+        }
+        false => write!(std::io::stdout(), "{report}"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_options_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn errors_are_sentences() {
+        let run = |words: &[&str]| {
+            let words: Vec<&str> = ["loadtest"].iter().chain(words).copied().collect();
+            run_words(&words, &Arc::default())
+                .map(|report| report.to_json())
+                .unwrap_err()
+        };
+        for (words, sentence) in [
+            (
+                &["flow", "--size", "9"][..],
+                "a payload has at least 24 bytes",
+            ),
+            (
+                &["flow", "--qos", "3"],
+                "invalid value '3' for '--qos <QOS>'",
+            ),
+            (
+                &["idle", "--broker", "nowhere"],
+                "`nowhere` is not HOST:PORT",
+            ),
+            (
+                &["storm", "--session-expiry", "0"],
+                "a persistent session has an expiry",
+            ),
+            (
+                &["idle", "--source", "127.0.0.x"],
+                "`127.0.0.x` is not an IP address",
+            ),
+        ] {
+            let error = run(words);
+            assert!(error.contains(sentence), "{error}");
+        }
+    }
+}

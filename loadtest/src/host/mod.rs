@@ -1,0 +1,4 @@
+//! What this host allows, and what a process on it takes.
+
+pub mod limits;
+pub mod process;

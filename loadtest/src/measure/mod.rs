@@ -1,0 +1,7 @@
+//! What is measured, and with which clock: pure but for [`clock`].
+
+pub mod clock;
+pub mod latency;
+pub mod schedule;
+pub mod sequence;
+pub mod stamp;

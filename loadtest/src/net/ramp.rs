@@ -1,0 +1,206 @@
+//! Who is to be connected, and when the next one may be.
+
+use crate::measure::clock::SECOND;
+use std::collections::VecDeque;
+
+/// A wave of connections: at most `parallel` at once, at most `rate_per_s` a second.
+#[derive(Debug, Default)]
+pub struct Ramp {
+    waiting: VecDeque<u32>,
+    /// Those that failed, and when they are tried again.
+    retries: VecDeque<(u64, u32)>,
+    /// Those that are under way, oldest first, with the time when they began. Entries of
+    /// connections that have come up stay until their time has passed.
+    underway: VecDeque<(u64, u32)>,
+    underway_count: usize,
+    parallel: usize,
+    /// 0: no limit.
+    rate_per_s: u64,
+    retry: Option<Retry>,
+    start_ns: u64,
+    started: u64,
+}
+
+/// Whether those that fail are tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    pub after_ns: u64,
+    /// Nobody is tried again after this time.
+    pub until_ns: u64,
+}
+
+impl Ramp {
+    pub fn new(clients: impl Iterator<Item = u32>, parallel: usize, rate_per_s: u64) -> Ramp {
+        Ramp {
+            waiting: clients.collect(),
+            parallel,
+            rate_per_s,
+            ..Ramp::default()
+        }
+    }
+
+    pub fn with_retry(mut self, retry: Retry) -> Ramp {
+        self.retry = Some(retry);
+        self
+    }
+
+    /// The next client to be connected and the time when that was to happen, if there is one now.
+    pub fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
+        if self.underway_count >= self.parallel {
+            return None;
+        }
+        if self.start_ns == 0 {
+            self.start_ns = now_ns;
+        }
+        let began_ns = self.paced_ns(now_ns);
+        if began_ns > now_ns {
+            return None;
+        }
+        let client = self.take(now_ns)?;
+        self.started += 1;
+        self.underway_count += 1;
+        self.underway.push_back((began_ns, client));
+        Some((client, began_ns))
+    }
+
+    /// When [`Ramp::next`] may have one: a past time means that it waits for others to come up.
+    pub fn next_due_ns(&self, now_ns: u64) -> Option<u64> {
+        if self.underway_count >= self.parallel {
+            return None;
+        }
+        let paced_ns = self.paced_ns(now_ns);
+        match (self.waiting.is_empty(), self.retries.front()) {
+            (false, _) => Some(paced_ns),
+            (true, Some((due_ns, _))) => Some(paced_ns.max(*due_ns)),
+            (true, None) => None,
+        }
+    }
+
+    /// One that was under way is up.
+    pub fn succeeded(&mut self) {
+        self.underway_count -= 1;
+    }
+
+    /// One that was under way has failed. Says whether it is tried again.
+    pub fn failed(&mut self, client: u32, now_ns: u64) -> bool {
+        self.underway_count -= 1;
+        match self.retry {
+            Some(retry) if now_ns + retry.after_ns < retry.until_ns => {
+                self.retries.push_back((now_ns + retry.after_ns, client));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The oldest of those that began before `began_before_ns`, one after the other. It may have
+    /// come up long ago.
+    pub fn overdue(&mut self, began_before_ns: u64) -> Option<(u32, u64)> {
+        let &(began_ns, client) = self.underway.front()?;
+        if self.underway_count == 0 || began_ns > began_before_ns {
+            if self.underway_count == 0 {
+                self.underway.clear();
+            }
+            return None;
+        }
+        self.underway.pop_front();
+        Some((client, began_ns))
+    }
+
+    /// Nobody is under way or waits.
+    pub fn is_over(&self) -> bool {
+        self.underway_count == 0 && self.waiting.is_empty() && self.retries.is_empty()
+    }
+
+    /// Starts nobody any more; gives the number of those that waited.
+    pub fn give_up(&mut self) -> usize {
+        let left = self.waiting.len() + self.retries.len();
+        self.waiting.clear();
+        self.retries.clear();
+        self.retry = None;
+        left
+    }
+
+    fn take(&mut self, now_ns: u64) -> Option<u32> {
+        match self.retries.front() {
+            Some(&(due_ns, client)) if due_ns <= now_ns => {
+                self.retries.pop_front();
+                Some(client)
+            }
+            _ => self.waiting.pop_front(),
+        }
+    }
+
+    /// When the next one is to begin.
+    fn paced_ns(&self, now_ns: u64) -> u64 {
+        match self.rate_per_s {
+            0 => now_ns,
+            rate => {
+                let exact = u128::from(self.started) * u128::from(SECOND) / u128::from(rate);
+                let start_ns = if self.start_ns == 0 {
+                    now_ns
+                } else {
+                    self.start_ns
+                };
+                start_ns + exact as u64
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_to_what_may_be_under_way() {
+        let mut ramp = Ramp::new(0..4, 2, 0);
+        assert_eq!(ramp.next(10), Some((0, 10)));
+        assert_eq!(ramp.next(11), Some((1, 11)));
+        assert_eq!((ramp.next(12), ramp.next_due_ns(12)), (None, None));
+        ramp.succeeded();
+        assert_eq!(ramp.next(13), Some((2, 13)));
+        assert!(!ramp.failed(1, 14));
+        assert_eq!(ramp.next(15), Some((3, 15)));
+        ramp.succeeded();
+        assert!(!ramp.is_over());
+        ramp.succeeded();
+        assert!(ramp.is_over());
+    }
+
+    #[test]
+    fn keeps_to_the_rate_and_knows_the_intended_time() {
+        let mut ramp = Ramp::new(0..3, 9, 1000);
+        assert_eq!(ramp.next(5_000_000), Some((0, 5_000_000)));
+        assert_eq!(ramp.next(5_500_000), None);
+        assert_eq!(ramp.next_due_ns(5_500_000), Some(6_000_000));
+        assert_eq!(ramp.next(7_300_000), Some((1, 6_000_000)));
+        assert_eq!(ramp.next(7_300_000), Some((2, 7_000_000)));
+    }
+
+    #[test]
+    fn tries_again_until_it_is_too_late() {
+        let retry = Retry {
+            after_ns: 100,
+            until_ns: 1000,
+        };
+        let mut ramp = Ramp::new(0..1, 1, 0).with_retry(retry);
+        assert_eq!(ramp.next(1), Some((0, 1)));
+        assert!(ramp.failed(0, 500));
+        assert_eq!((ramp.next(550), ramp.next_due_ns(550)), (None, Some(600)));
+        assert_eq!(ramp.next(600), Some((0, 600)));
+        assert!(!ramp.failed(0, 900));
+        assert!(ramp.is_over());
+    }
+
+    #[test]
+    fn tells_who_is_overdue() {
+        let mut ramp = Ramp::new(0..3, 3, 0);
+        for now_ns in [10, 20, 30] {
+            ramp.next(now_ns);
+        }
+        assert_eq!(ramp.overdue(20), Some((0, 10)));
+        assert_eq!(ramp.overdue(20), Some((1, 20)));
+        assert_eq!(ramp.overdue(20), None);
+    }
+}

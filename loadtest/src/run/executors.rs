@@ -1,0 +1,87 @@
+//! One glommio executor a shard, each on a thread of its own.
+
+use super::shared::{Shared, Totals};
+use super::watch::Samples;
+use crate::report::Report;
+use glommio::{LocalExecutorBuilder, Placement};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Entries in a ring: sockets are not in it, so it holds a few sleeps.
+const RING_DEPTH: usize = 128;
+/// Registered buffers, in bytes: no file is read through the ring.
+const IO_MEMORY_BYTES: usize = 64 * 1024;
+
+/// One kind of load, as [`super::run`] needs it.
+pub trait Scenario: Send + Sync + Sized + 'static {
+    /// What one executor found out.
+    type Outcome: Send + 'static;
+
+    /// The part of one executor. It ends early if [`Shared::is_stopping`].
+    ///
+    /// # Errors
+    /// A sentence: something in this host does not work.
+    fn drive(
+        &self,
+        shard: usize,
+        shared: &Shared,
+    ) -> impl Future<Output = Result<Self::Outcome, String>>;
+
+    /// When samples are to be taken, as far as it is known, in this order.
+    fn marks(&self, shared: &Shared) -> Vec<u64>;
+
+    /// How things are now; `before` is a second ago.
+    fn progress(&self, shared: &Shared, now: &Totals, before: &Totals) -> String;
+
+    /// What there is to be said in the end.
+    fn report(&self, outcomes: Vec<Self::Outcome>, samples: &Samples) -> Report;
+}
+
+/// Starts the thread of one executor.
+///
+/// # Errors
+/// The system has no thread left.
+pub(super) fn spawn<S: Scenario>(
+    scenario: Arc<S>,
+    shared: Arc<Shared>,
+    shard: usize,
+) -> Result<JoinHandle<Result<S::Outcome, String>>, String> {
+    let name = format!("load-{shard}");
+    let body = move || {
+        let _end = End(&shared);
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .name("load")
+            .ring_depth(RING_DEPTH)
+            .io_memory(IO_MEMORY_BYTES)
+            .make()
+            .map_err(|error| ring_error(&error.to_string()))?;
+        let outcome = executor.run(scenario.drive(shard, &shared));
+        if outcome.is_err() {
+            shared.stop();
+        }
+        outcome
+    };
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map_err(|error| format!("no thread for an executor: {error}"))
+}
+
+/// Says that the executor has ended, also if it panics.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop();
+        }
+        self.0.end();
+    }
+}
+
+fn ring_error(text: &str) -> String {
+    format!(
+        "this host gives no io_uring ring ({text}): it needs a kernel of at least 5.8 that allows \
+         io_uring, and 512 KiB of locked memory (`ulimit -l 512`)"
+    )
+}

@@ -1,0 +1,9 @@
+//! Executors, what they share, and the thread that watches them.
+
+mod executors;
+mod shared;
+mod watch;
+
+pub use executors::Scenario;
+pub use shared::{Gate, Live, Shared, Totals};
+pub use watch::{Sample, Samples, run};

@@ -1,0 +1,105 @@
+//! What all kinds of load have in common: where the broker is and how clients introduce
+//! themselves.
+
+use crate::net::{Dialer, FleetOptions, Ramp};
+use ringmq::codec::{Connect, ConnectProperties, Version};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+/// Options that every kind of load has, resolved.
+#[derive(Clone, Debug)]
+pub struct Common {
+    pub broker: SocketAddr,
+    pub version: Version,
+    pub username: Option<String>,
+    pub password: Option<String>,
+    pub shards: usize,
+    pub sources: Arc<[IpAddr]>,
+    /// Connections begun a second, over all executors; 0: no limit.
+    pub connect_rate_per_s: u64,
+    /// Connections under way at a time, over all executors.
+    pub parallel: usize,
+    pub connect_timeout_ns: u64,
+    pub keep_alive_s: u16,
+    /// Receive Maximum of subscribers (v5).
+    pub receive_maximum: NonZeroU16,
+    pub pids: Vec<u32>,
+    /// Tells this run's topics, clients and messages from those of others.
+    pub run: u32,
+}
+
+/// What differs between the clients of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Introduction<'a> {
+    pub client_id: &'a str,
+    pub clean_start: bool,
+    /// For v5; in 3.x a session that is not clean has no end.
+    pub session_expiry_s: Option<u32>,
+}
+
+impl Common {
+    /// The options of one executor's fleet. `packet_bytes_max` is that of the largest packet that
+    /// will come, and buffers larger than `buffer_keep_bytes` are not kept.
+    pub fn fleet_options(
+        &self,
+        shard: usize,
+        packet_bytes_max: usize,
+        buffer_keep_bytes: usize,
+    ) -> FleetOptions {
+        FleetOptions {
+            dialer: Dialer {
+                broker: self.broker,
+                sources: self.sources.clone(),
+            },
+            version: self.version,
+            keep_alive_s: self.keep_alive_s,
+            connect_timeout_ns: self.connect_timeout_ns,
+            buffer_keep_bytes,
+            packet_bytes_max,
+            numbers: (shard, self.shards),
+        }
+    }
+
+    /// A wave of one executor's connections, with its share of what is allowed.
+    pub fn ramp(&self, clients: impl Iterator<Item = u32>) -> Ramp {
+        let shards = self.shards;
+        let rate_per_s = self.connect_rate_per_s.div_ceil(shards as u64);
+        Ramp::new(clients, self.parallel.div_ceil(shards), rate_per_s)
+    }
+
+    /// Of `count` things that are dealt out to the executors one by one, those of one executor.
+    pub fn share(&self, count: u32, shard: usize) -> u32 {
+        (count.saturating_sub(shard as u32)).div_ceil(self.shards as u32)
+    }
+
+    /// Appends a CONNECT.
+    pub fn connect(&self, introduction: Introduction<'_>, out: &mut Vec<u8>) {
+        let is_v5 = self.version == Version::V5;
+        let properties = ConnectProperties {
+            session_expiry_s: introduction.session_expiry_s.filter(|_| is_v5),
+            receive_maximum: is_v5.then_some(self.receive_maximum),
+            ..ConnectProperties::default()
+        };
+        let connect = Connect {
+            version: self.version,
+            clean_start: introduction.clean_start,
+            keep_alive_s: self.keep_alive_s,
+            client_id: introduction.client_id,
+            will: None,
+            username: self.username.as_deref(),
+            password: self.password.as_deref().map(str::as_bytes),
+            properties,
+        };
+        connect.encode(out);
+    }
+
+    /// `MQTT 3.1.1` and the like.
+    pub fn version_name(&self) -> &'static str {
+        match self.version {
+            Version::V31 => "MQTT 3.1",
+            Version::V311 => "MQTT 3.1.1",
+            Version::V5 => "MQTT 5.0",
+        }
+    }
+}

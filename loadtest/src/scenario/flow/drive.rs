@@ -1,0 +1,206 @@
+//! One executor's part of a flow, from the first connection to the last.
+
+use super::clients::Clients;
+use super::sending::Sending;
+use super::{Flow, Gate, Outcome};
+use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
+use crate::net::Fleet;
+use crate::run::{Shared, Totals};
+use std::io;
+
+/// The longest turn, so that a wish to stop is noticed.
+const TURN_NS: u64 = 100 * MS;
+/// The longest turn where it matters what other executors have done meanwhile.
+const SHARED_TURN_NS: u64 = MS;
+/// After the last delivery, for copies that follow it.
+const LINGER_NS: u64 = 200 * MS;
+/// Buffers up to this size are kept.
+const BUFFER_KEEP_BYTES: usize = 256 * 1024;
+
+/// # Errors
+/// No file descriptors for the executor itself.
+pub async fn drive(flow: &Flow, shard: usize, shared: &Shared) -> Result<Outcome, String> {
+    let failed = |error: io::Error| format!("an executor's epoll set failed: {error}");
+    let packet_bytes_max = flow.options.payload_bytes + 64 * 1024;
+    let options = flow
+        .common
+        .fleet_options(shard, packet_bytes_max, BUFFER_KEEP_BYTES);
+    let clients = Clients::new(flow, shard);
+    let count = clients.subscribers.len() + clients.publishers.len();
+    let worker = Worker {
+        flow,
+        shared,
+        shard,
+        fleet: Fleet::new(options, count).map_err(failed)?,
+        clients,
+        rolled_ns: now_ns(),
+        p99_ns: 0,
+        busy: Busy::default(),
+    };
+    worker.run().await.map_err(failed)
+}
+
+struct Worker<'a> {
+    flow: &'a Flow,
+    shared: &'a Shared,
+    shard: usize,
+    fleet: Fleet,
+    clients: Clients<'a>,
+    rolled_ns: u64,
+    p99_ns: u64,
+    busy: Busy,
+}
+
+/// Processor time of the thread while it was measured.
+#[derive(Default)]
+struct Busy {
+    began: Option<(u64, u64)>,
+    share: Option<f64>,
+}
+
+impl<'a> Worker<'a> {
+    async fn run(mut self) -> io::Result<Outcome> {
+        self.connect().await?;
+        self.shared.arrive(Gate::Connected as usize);
+        while self.flow.start_ns(self.shared).is_none() && !self.shared.is_stopping() {
+            self.turn(None, SHARED_TURN_NS).await?;
+        }
+        let mut sending = None;
+        if let Some(start_ns) = self.flow.start_ns(self.shared)
+            && self.shared.totals().faults == 0
+        {
+            sending = Some(self.send_and_receive(start_ns).await?);
+        }
+        for client in 0..self.fleet.clients.len() as u32 {
+            self.fleet.leave(client, false);
+        }
+        Ok(self.into_outcome(sending))
+    }
+
+    async fn connect(&mut self) -> io::Result<()> {
+        let count = self.fleet.clients.len() as u32;
+        self.fleet.ramp = self.flow.common.ramp(0..count);
+        while !self.fleet.ramp.is_over() {
+            if self.shared.is_stopping() {
+                self.fleet.ramp.give_up();
+            }
+            self.turn(None, TURN_NS).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_and_receive(&mut self, start_ns: u64) -> io::Result<Sending<'a>> {
+        let mut stop_ns = self.flow.stop_ns(start_ns);
+        let measure_ns = self.flow.measure_from_ns(start_ns);
+        self.clients.measure_from_ns = measure_ns;
+        let mut sending = Sending::new(self.flow, &mut self.clients, start_ns);
+        let mut last_ns = None;
+        loop {
+            let now_ns = self.fleet.now_ns;
+            self.busy.look(now_ns, measure_ns, stop_ns);
+            if self.shared.is_stopping() && now_ns < stop_ns {
+                stop_ns = now_ns;
+                sending.abandon(&mut self.clients);
+            }
+            if now_ns >= start_ns {
+                let is_over = now_ns >= stop_ns;
+                if is_over {
+                    sending.end(&mut self.clients);
+                }
+                sending.pump(&mut self.fleet, &mut self.clients, &self.shared.totals());
+                if is_over && self.is_done(&sending, &mut last_ns, stop_ns) {
+                    return Ok(sending);
+                }
+            }
+            let due_ns = sending.next_due_ns(&self.clients).unwrap_or(u64::MAX);
+            let longest_ns = match now_ns < stop_ns && self.shared.shards() == 1 {
+                true => TURN_NS.min(stop_ns - now_ns),
+                false => SHARED_TURN_NS,
+            };
+            self.turn(
+                Some(&sending),
+                longest_ns.min(due_ns.saturating_sub(now_ns)),
+            )
+            .await?;
+        }
+    }
+
+    /// Whether everything has come that is still to be expected, or the time for it is over.
+    /// `last_ns`: since when.
+    fn is_done(&self, sending: &Sending<'_>, last_ns: &mut Option<u64>, stop_ns: u64) -> bool {
+        let gate = Gate::Sent as usize;
+        let now_ns = self.fleet.now_ns;
+        if now_ns > stop_ns + self.flow.options.drain_ns {
+            return true;
+        }
+        if last_ns.is_none() && sending.backlog == 0 && self.clients.unsettled == 0 {
+            *last_ns = Some(now_ns);
+            self.shared.arrive(gate);
+        }
+        let totals = self.shared.totals();
+        if self.shared.opened_ns(gate).is_none() || totals.delivered < totals.expected {
+            return false;
+        }
+        let last_ns = last_ns.get_or_insert(now_ns);
+        now_ns > *last_ns + LINGER_NS
+    }
+
+    /// One turn of the fleet; then the counters are shown to others.
+    async fn turn(&mut self, sending: Option<&Sending<'_>>, longest_ns: u64) -> io::Result<()> {
+        let until_ns = self.fleet.now_ns.saturating_add(longest_ns);
+        self.fleet.turn(&mut self.clients, until_ns).await?;
+        if self.fleet.now_ns > self.rolled_ns + SECOND {
+            self.rolled_ns = self.fleet.now_ns;
+            self.p99_ns = self.clients.latency.roll();
+        }
+        let stats = &self.fleet.stats;
+        let tally = &self.clients.tally;
+        self.shared.live(self.shard).set(Totals {
+            up: stats.up,
+            attempts: stats.attempts,
+            faults: stats.refused_count + stats.lost_count,
+            sent: sending.map_or(0, |sending| sending.sent),
+            expected: sending.map_or(0, |sending| sending.expected),
+            delivered: tally.delivered,
+            duplicated: tally.duplicated,
+            reordered: tally.reordered,
+            backlog: sending.map_or(0, |sending| sending.backlog),
+            p99_ns: self.p99_ns,
+        });
+        Ok(())
+    }
+
+    fn into_outcome(self, sending: Option<Sending<'_>>) -> Outcome {
+        let publishers = &self.clients.publishers;
+        let counts = &self.clients.counts;
+        let (unsent, stalls) = sending.as_ref().map_or((0, 0), |s| (s.backlog, s.stalls));
+        Outcome {
+            shard: self.shard,
+            stats: self.fleet.stats,
+            tally: self.clients.tally,
+            sent: publishers.iter().map(|publisher| publisher.sent).collect(),
+            rejected: counts.rejected,
+            astray: counts.astray,
+            foreign: counts.foreign,
+            arrivals: self.clients.subscribers,
+            latency: self.clients.latency.into_all(),
+            lag: sending.map(|sending| sending.lag).unwrap_or_default(),
+            busy: self.busy.share.unwrap_or(0.0),
+            unsent,
+            stalls,
+        }
+    }
+}
+
+impl Busy {
+    fn look(&mut self, now_ns: u64, measure_ns: u64, stop_ns: u64) {
+        match self.began {
+            None if now_ns >= measure_ns => self.began = Some((now_ns, thread_cpu_ns())),
+            Some((began_ns, cpu_ns)) if now_ns >= stop_ns && self.share.is_none() => {
+                let span_ns = (now_ns - began_ns).max(1);
+                self.share = Some((thread_cpu_ns() - cpu_ns) as f64 / span_ns as f64);
+            }
+            _ => {}
+        }
+    }
+}

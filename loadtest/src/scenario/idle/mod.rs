@@ -1,0 +1,268 @@
+//! Many connections that do nothing: each with a subscription to a topic of its own, held, and in
+//! the end a message to some of them.
+
+use super::devices::{Crowd, DeviceOptions};
+use super::{Common, summary};
+use crate::measure::clock::{MS, SECOND};
+use crate::measure::latency::Latency;
+use crate::measure::sequence::Tally;
+use crate::net::fleet::FleetStats;
+use crate::report::{Report, Value, text};
+use crate::run::{Sample, Samples, Scenario, Shared, Totals};
+use ringmq::codec::QoS;
+use std::io;
+
+/// How long before the end of the hold the broker's memory is looked at.
+const LOOK_BEFORE_NS: u64 = 5 * MS;
+
+#[derive(Clone, Copy, Debug)]
+pub struct IdleOptions {
+    pub connections: u32,
+    pub qos: QoS,
+    pub hold_ns: u64,
+    /// A message goes to every device whose number is a multiple; 0: to none.
+    pub every: u32,
+    /// For the arrivals.
+    pub drain_ns: u64,
+}
+
+#[derive(Debug)]
+pub struct Idle {
+    common: Common,
+    options: IdleOptions,
+}
+
+/// Points at which executors meet.
+#[derive(Clone, Copy, Debug)]
+enum Gate {
+    Connected,
+    Received,
+}
+
+/// What one executor found out.
+#[derive(Debug)]
+pub struct Outcome {
+    stats: FleetStats,
+    /// Connected when the hold was over.
+    held: u64,
+    tally: Tally,
+    published: u64,
+    rejected: u64,
+    astray: u64,
+    latency: Latency,
+    busy: f64,
+}
+
+impl Idle {
+    pub fn new(common: Common, options: IdleOptions) -> Idle {
+        Idle { common, options }
+    }
+
+    async fn drive_crowd(&self, shard: usize, shared: &Shared) -> io::Result<Outcome> {
+        let options = DeviceOptions {
+            qos: self.options.qos,
+            session_expiry_s: None,
+        };
+        let total = self.options.connections;
+        let mut crowd = Crowd::new(&self.common, options, total, (shard, shared))?;
+        let ramp = self.common.ramp(crowd.clients());
+        crowd.connect(ramp).await?;
+        crowd
+            .meet(Gate::Connected as usize, self.options.hold_ns)
+            .await?;
+        let held = crowd.up().count() as u64;
+        let chosen = |number: u32| number.checked_rem(self.options.every) == Some(0);
+        let targets: Vec<u32> = crowd
+            .up()
+            .filter(|d| chosen(crowd.devices.number(*d)))
+            .collect();
+        if !shared.is_stopping() {
+            targets
+                .iter()
+                .for_each(|device| crowd.devices.enqueue(*device));
+        }
+        crowd.publish(self.options.drain_ns).await?;
+        crowd.receive(self.options.drain_ns).await?;
+        crowd.meet(Gate::Received as usize, 0).await?;
+        crowd.devices.tally.lost = crowd.devices.missing(targets.into_iter());
+        let busy = crowd.busy();
+        for client in crowd.clients() {
+            crowd.fleet.leave(client, false);
+        }
+        Ok(Outcome {
+            held,
+            stats: crowd.fleet.stats,
+            tally: crowd.devices.tally,
+            published: crowd.devices.counts.published,
+            rejected: crowd.devices.counts.rejected,
+            astray: crowd.devices.counts.astray,
+            latency: crowd.devices.latency.into_all(),
+            busy,
+        })
+    }
+}
+
+impl Scenario for Idle {
+    type Outcome = Outcome;
+
+    async fn drive(&self, shard: usize, shared: &Shared) -> Result<Outcome, String> {
+        let outcome = self.drive_crowd(shard, shared).await;
+        outcome.map_err(|error| format!("an executor's epoll set failed: {error}"))
+    }
+
+    /// All connected, the hold over, everything received.
+    fn marks(&self, shared: &Shared) -> Vec<u64> {
+        let connected_ns = shared.opened_ns(Gate::Connected as usize);
+        let held_ns =
+            connected_ns.map(|at| at + self.options.hold_ns.saturating_sub(LOOK_BEFORE_NS));
+        let received_ns = shared.opened_ns(Gate::Received as usize);
+        [connected_ns, held_ns, received_ns]
+            .into_iter()
+            .map_while(|at| at)
+            .collect()
+    }
+
+    fn progress(&self, shared: &Shared, now: &Totals, before: &Totals) -> String {
+        let up = text::count(now.up.saturating_sub(self.common.shards as u64));
+        let mut line = match shared.opened_ns(Gate::Connected as usize) {
+            None => format!(
+                "connected {up} of {}, {}/s",
+                text::count(self.options.connections.into()),
+                text::count(now.up.saturating_sub(before.up))
+            ),
+            Some(_) if now.sent == 0 => format!("holding {up} connections"),
+            Some(_) => format!(
+                "published {}, delivered {}",
+                text::count(now.sent),
+                text::count(now.delivered)
+            ),
+        };
+        if now.faults > 0 {
+            line += &format!("  failed or lost {}", text::count(now.faults));
+        }
+        line
+    }
+
+    fn report(&self, outcomes: Vec<Outcome>, samples: &Samples) -> Report {
+        let sum = outcomes
+            .into_iter()
+            .reduce(Outcome::merged)
+            .expect("one executor at least");
+        let mut report = Report::new("idle", self.title());
+        summary::options(&self.common, &mut report)
+            .count("connections", "", self.options.connections.into())
+            .count("qos", "", self.options.qos as u64);
+        summary::connections(&sum.stats, &mut report);
+        self.hold(&sum, samples, &mut report);
+        report
+            .section("messages to devices")
+            .count("published", "published", sum.published)
+            .count("delivered", "delivered", sum.tally.delivered)
+            .count("lost", "lost", sum.tally.lost)
+            .count("duplicated", "duplicated", sum.tally.duplicated)
+            .latency(
+                ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"],
+                &sum.latency,
+            );
+        self.memory(&sum, samples, &mut report);
+        summary::own(None, 0, sum.busy, &mut report);
+        summary::judge_tally(&sum.tally, &mut report);
+        summary::judge_connections(&sum.stats, &mut report);
+        report.problem(
+            sum.astray,
+            "deliveries were changed or came to the wrong device",
+        );
+        report.problem(sum.rejected, "messages were refused by the broker");
+        if samples.was_interrupted {
+            report.notes.push("ended early".into());
+        }
+        report
+    }
+}
+
+impl Idle {
+    fn title(&self) -> String {
+        format!(
+            "{} with a QoS {} subscription each, held for {}, {}",
+            text::counted(self.options.connections.into(), "connection"),
+            self.options.qos as u8,
+            text::time(self.options.hold_ns),
+            self.common.version_name(),
+        )
+    }
+
+    fn hold(&self, sum: &Outcome, samples: &Samples, report: &mut Report) {
+        let section = report.section("hold");
+        if let (Some(before), Some(up)) = (&samples.before, samples.marks.first()) {
+            let span_ns = up.at_ns - before.at_ns;
+            let rate = sum.held as f64 / (span_ns.max(1) as f64 / SECOND as f64);
+            section
+                .add("ramp_s", "all connected after", Value::Duration(span_ns))
+                .add("connected_per_s", "connected", Value::PerSecond(rate));
+        }
+        section
+            .count("held", "still there at its end", sum.held)
+            .count("pings", "PINGREQ sent", sum.stats.pings);
+    }
+
+    /// Memory of the broker before, with all connections, and after.
+    fn memory(&self, sum: &Outcome, samples: &Samples, report: &mut Report) {
+        let resident = |sample: Option<&Sample>| Some(sample?.broker?.resident_bytes);
+        let before = resident(samples.before.as_ref());
+        let held = resident(samples.marks.get(1));
+        let (Some(before), Some(held)) = (before, held) else {
+            return;
+        };
+        let per_connection = (held as i64 - before as i64) / sum.held.max(1) as i64;
+        let section = report.section("broker");
+        section
+            .add(
+                "resident_before_bytes",
+                "memory before",
+                summary::memory(before),
+            )
+            .add(
+                "resident_held_bytes",
+                "memory with all",
+                summary::memory(held),
+            )
+            .add(
+                "bytes_per_connection",
+                "a connection",
+                Value::Bytes(per_connection),
+            );
+        if let Some(after) = resident(samples.after.as_ref()) {
+            section.add(
+                "resident_after_bytes",
+                "memory after",
+                summary::memory(after),
+            );
+        }
+        let cpu_ns = |sample: Option<&Sample>| Some(sample?.broker?.cpu_ns);
+        if let (Some(from), Some(to)) = (
+            cpu_ns(samples.before.as_ref()),
+            cpu_ns(samples.marks.first()),
+        ) {
+            let each = to.saturating_sub(from) as f64 / sum.held.max(1) as f64;
+            section.add(
+                "broker_cpu_us_per_connection",
+                "CPU to connect one",
+                Value::Cost(each),
+            );
+        }
+    }
+}
+
+impl Outcome {
+    fn merged(mut self, other: Outcome) -> Outcome {
+        self.stats.merge(other.stats);
+        self.held += other.held;
+        self.tally += other.tally;
+        self.published += other.published;
+        self.rejected += other.rejected;
+        self.astray += other.astray;
+        self.latency.merge(&other.latency);
+        self.busy = self.busy.max(other.busy);
+        self
+    }
+}

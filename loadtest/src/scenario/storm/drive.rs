@@ -1,0 +1,110 @@
+//! One executor's part of a storm.
+
+use super::{Gate, Outcome, Storm};
+use crate::net::ramp::Retry;
+use crate::run::Shared;
+use crate::scenario::devices::{Crowd, DeviceOptions, Intent};
+use ringmq::codec::Version;
+use std::io;
+
+/// # Errors
+/// The epoll set does not work.
+pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<Outcome> {
+    let options = DeviceOptions {
+        qos: storm.options.qos,
+        session_expiry_s: storm.options.session_expiry_s,
+    };
+    let total = storm.options.clients;
+    let mut crowd = Crowd::new(&storm.common, options, total, (shard, shared))?;
+    let ramp = storm.common.ramp(crowd.clients());
+    crowd.connect(ramp).await?;
+    crowd
+        .meet(Gate::Connected as usize, storm.options.hold_ns)
+        .await?;
+    let first = std::mem::take(&mut crowd.fleet.stats);
+    // Those that are up stay counted, and are uncounted as they are cut off.
+    crowd.fleet.stats.up = first.up;
+    crowd.faults_before = first.refused_count + first.lost_count;
+
+    cut_off(storm, &mut crowd).await?;
+    let began_ns = crowd.fleet.now_ns;
+    come_back(storm, &mut crowd).await?;
+    crowd.meet(Gate::Back as usize, 0).await?;
+    let back = crowd.up().count() as u64;
+    greet_all(storm, &mut crowd, shared).await?;
+    crowd.meet(Gate::Received as usize, 0).await?;
+
+    crowd.devices.tally.lost = crowd.devices.missing(crowd.up());
+    let again = std::mem::take(&mut crowd.fleet.stats);
+    crowd.fleet.stats.up = again.up;
+    let busy = crowd.busy();
+    leave(storm, &mut crowd).await?;
+    Ok(Outcome {
+        first,
+        again,
+        began_ns,
+        back,
+        tally: crowd.devices.tally,
+        counts: crowd.devices.counts,
+        latency: crowd.devices.latency.into_all(),
+        busy,
+    })
+}
+
+/// Closes every device's connection without a word, and publishes what they miss.
+async fn cut_off(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
+    for device in 0..crowd.devices.count() {
+        crowd.fleet.drop_connection(device);
+    }
+    crowd.meet(Gate::Dropped as usize, 0).await?;
+    for _ in 0..storm.missed() {
+        for device in 0..crowd.devices.count() {
+            crowd.devices.enqueue(device);
+        }
+    }
+    crowd.publish(storm.options.deadline_ns).await?;
+    crowd
+        .meet(Gate::Missed as usize, storm.options.away_ns)
+        .await
+}
+
+async fn come_back(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
+    crowd.devices.intent = Intent::Resume;
+    let retry = Retry {
+        after_ns: storm.options.retry_ns,
+        until_ns: crowd.fleet.now_ns + storm.options.deadline_ns,
+    };
+    let ramp = storm
+        .common
+        .ramp(0..crowd.devices.count())
+        .with_retry(retry);
+    crowd.connect(ramp).await
+}
+
+/// One message to everybody who is back: it shows that the subscriptions are.
+async fn greet_all(storm: &Storm, crowd: &mut Crowd<'_>, shared: &Shared) -> io::Result<()> {
+    if !shared.is_stopping() {
+        let back: Vec<u32> = crowd.up().collect();
+        back.into_iter()
+            .for_each(|device| crowd.devices.enqueue(device));
+    }
+    crowd.publish(storm.options.drain_ns).await?;
+    crowd.receive(storm.options.drain_ns).await
+}
+
+/// Leaves no sessions behind: v5 ends them with DISCONNECT, 3.x by connecting once more.
+async fn leave(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
+    let persists = storm.options.session_expiry_s.is_some();
+    for client in crowd.clients() {
+        crowd.fleet.leave(client, persists);
+    }
+    if persists && storm.common.version != Version::V5 {
+        crowd.devices.intent = Intent::End;
+        let ramp = storm.common.ramp(0..crowd.devices.count());
+        crowd.connect(ramp).await?;
+        for client in crowd.clients() {
+            crowd.fleet.leave(client, false);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Parts of the closing report that all kinds of load share.
+
+use super::Common;
+use crate::measure::sequence::Tally;
+use crate::net::fleet::FleetStats;
+use crate::report::{Report, Section, Value};
+use crate::run::Sample;
+
+/// Begins the section of what was asked for, which is in JSON only.
+pub fn options<'a>(common: &Common, report: &'a mut Report) -> &'a mut Section {
+    report
+        .section("options")
+        .add("broker", "", Value::Text(common.broker.to_string()))
+        .add("protocol", "", Value::Text(common.version_name().into()))
+        .add("run", "", Value::Text(format!("{:08x}", common.run)))
+        .count("shards", "", common.shards as u64)
+}
+
+/// Connections, and how long they took to come up.
+pub fn connections(stats: &FleetStats, report: &mut Report) {
+    let section = report.section("connections");
+    section
+        .count("connected", "connected", stats.connect.count())
+        .count("connections_failed", "failed", stats.failed)
+        .add(
+            "refused",
+            "attempts refused",
+            Value::Faults(stats.refused.clone()),
+        )
+        .add(
+            "connections_lost",
+            "lost",
+            Value::Faults(stats.lost.clone()),
+        );
+    let keys = [
+        "connect_p50_us",
+        "connect_p90_us",
+        "connect_p99_us",
+        "connect_p999_us",
+        "connect_max_us",
+    ];
+    report
+        .section("time to CONNACK")
+        .latency(keys, &stats.connect);
+}
+
+/// What the broker used between two samples, if its process is known.
+pub fn broker(window: Option<(&Sample, &Sample)>, deliveries: u64, report: &mut Report) {
+    let Some((from, to)) = window else { return };
+    let (Some(before), Some(after)) = (from.broker, to.broker) else {
+        return;
+    };
+    let cpu_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64;
+    let span_ns = (to.at_ns - from.at_ns).max(1) as f64;
+    let section = report.section("broker");
+    if deliveries > 0 {
+        let cost = Value::Cost(cpu_ns / deliveries as f64);
+        section.add("broker_cpu_us_per_delivery", "CPU per delivery", cost);
+    }
+    section
+        .add(
+            "broker_cores",
+            "CPU, of a core",
+            Value::Share(cpu_ns / span_ns),
+        )
+        .add(
+            "broker_resident_bytes",
+            "resident memory",
+            memory(after.resident_bytes),
+        );
+}
+
+/// What the load tester used between two samples.
+pub fn own(window: Option<(&Sample, &Sample)>, deliveries: u64, busy: f64, report: &mut Report) {
+    let section = report.section("load tester");
+    if let Some((from, to)) = window
+        && deliveries > 0
+    {
+        let cpu_ns = to.own_cpu_ns.saturating_sub(from.own_cpu_ns) as f64;
+        let cost = Value::Cost(cpu_ns / deliveries as f64);
+        section.add("own_cpu_us_per_delivery", "CPU per delivery", cost);
+    }
+    section.add("own_busy", "busiest executor", Value::Share(busy));
+}
+
+pub fn judge_tally(tally: &Tally, report: &mut Report) {
+    report.problem(tally.lost, "messages were lost");
+    report.problem(tally.duplicated, "messages were duplicated");
+    report.problem(tally.reordered, "messages were reordered");
+}
+
+pub fn judge_connections(stats: &FleetStats, report: &mut Report) {
+    report.problem(stats.failed, "connections failed");
+    report.problem(stats.lost.total(), "connections were lost");
+}
+
+pub fn memory(bytes: u64) -> Value {
+    Value::Bytes(i64::try_from(bytes).unwrap_or(i64::MAX))
+}
