@@ -1,0 +1,19 @@
+// Publishes one message and ends: node publisher.js [URL [TOPIC [PAYLOAD]]]
+const mqtt = require('mqtt');
+
+const [url = 'mqtt://127.0.0.1:1883', topic = 'tutorial', payload = 'hello'] =
+  process.argv.slice(2);
+const client = mqtt.connect(url);
+
+client.on('connect', (connack) => {
+  console.log(`return code: ${connack.returnCode}, sessionPresent: ${connack.sessionPresent}`);
+  client.publish(topic, payload, { qos: 1 }, (error) => {
+    if (error) throw error;
+    client.end();
+  });
+});
+
+client.on('error', (error) => {
+  console.log(error.message);
+  process.exit(1);
+});
