@@ -22,7 +22,7 @@ import test_paho_v5  # noqa: F401
 import test_paho_v5_flow  # noqa: F401
 import test_stop  # noqa: F401
 
-TEST_S_MAX = 60
+TEST_S_MAX = 90
 
 
 class Overdue(Exception):

@@ -5,7 +5,7 @@ import time
 
 CASES = []
 # How long anything that should happen may take; nothing waits this long when all is well.
-PATIENCE_S = 15
+PATIENCE_S = 30
 
 
 class Case:

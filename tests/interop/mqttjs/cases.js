@@ -5,7 +5,7 @@ const { once } = require('node:events');
 const mqtt = require('mqtt');
 
 const [url, version, caseName, name] = process.argv.slice(2);
-const PATIENCE_MS = 12000;
+const PATIENCE_MS = 25000;
 const LEVELS = {
   '3.1': { protocolId: 'MQIsdp', protocolVersion: 3 },
   '3.1.1': { protocolId: 'MQTT', protocolVersion: 4 },
