@@ -1,6 +1,6 @@
 //! QoS 2 from the client: packet ids between PUBLISH and PUBREL.
 
-use std::collections::VecDeque;
+use hashbrown::HashSet;
 
 /// What an incoming QoS 2 PUBLISH is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +13,10 @@ pub enum Arrival {
     Excess,
 }
 
-/// Ids whose PUBREL has not come, in order of arrival. Part of the session: it survives the
-/// connection.
+/// Ids whose PUBREL has not come. Part of the session: it survives the connection.
 #[derive(Default)]
 pub struct Inbound {
-    open: VecDeque<u16>,
+    open: HashSet<u16>,
 }
 
 impl Inbound {
@@ -29,18 +28,14 @@ impl Inbound {
         if self.open.len() >= receive_maximum as usize {
             return Arrival::Excess;
         }
-        self.open.push_back(id);
+        self.open.insert(id);
         Arrival::New
     }
 
     /// PUBREL, or a refusal of the PUBLISH: the id is free (MQTT-4.3.3-9, -12). False when it was
     /// not open.
     pub fn release(&mut self, id: u16) -> bool {
-        match self.open.iter().position(|&open| open == id) {
-            Some(0) => self.open.pop_front().is_some(),
-            Some(at) => self.open.remove(at).is_some(),
-            None => false,
-        }
+        self.open.remove(&id)
     }
 
     /// How many messages are open.

@@ -25,6 +25,11 @@ pub(super) enum Ending {
     KeepAlive,
     /// Re-authentication failed (MQTT-4.12.1-2).
     Refused(ReasonCode),
+    /// What has to be answered is larger than the client takes (MQTT-3.1.2-24); silently before
+    /// CONNACK, and with 0x95 after it.
+    AnswerTooLarge {
+        told: bool,
+    },
     /// An operator took it off.
     Kicked,
     Shutdown,
@@ -35,6 +40,7 @@ impl Ending {
     fn reason(self) -> Option<ReasonCode> {
         Some(match self {
             Ending::ByClient { .. } | Ending::PeerClosed => return None,
+            Ending::AnswerTooLarge { told } => return told.then_some(ReasonCode::PacketTooLarge),
             Ending::Violation(violation) => violation.reason(),
             Ending::TakenOver => ReasonCode::SessionTakenOver,
             Ending::KeepAlive => ReasonCode::KeepAliveTimeout,
@@ -54,6 +60,7 @@ impl Ending {
             Ending::TakenOver => "taken_over",
             Ending::KeepAlive => "keep_alive_timeout",
             Ending::Refused(_) => "not_authorized",
+            Ending::AnswerTooLarge { .. } => "answer_too_large",
             Ending::Kicked => "kicked",
             Ending::Shutdown => "shutdown",
         }

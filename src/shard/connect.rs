@@ -323,7 +323,9 @@ impl Shard {
         session.disconnected_ms = 0;
         session.will = pending.will.take();
         self.counters.connects += 1;
-        self.send_connack(id, (present, data), &pending, fx);
+        if !self.send_connack(id, (present, data), &pending, fx) {
+            return self.end(now, id, Ending::AnswerTooLarge { told: false }, fx);
+        }
         if !keep_rare {
             self.conns.get_mut(id.0).expect("looked up before").rare = None;
         }
@@ -336,13 +338,14 @@ impl Shard {
         self.pump(now, slot, fx);
     }
 
+    /// False: the client takes no packets of that size, so that it cannot even be let in.
     fn send_connack(
         &mut self,
         id: ConnId,
         (session_present, data): (bool, Option<&[u8]>),
         pending: &PendingConnect,
         fx: &mut Effects,
-    ) {
+    ) -> bool {
         let mqtt = &self.options.mqtt;
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let session = self.sessions.get(conn.session).expect("established");
@@ -368,8 +371,16 @@ impl Shard {
             reason,
             properties,
         };
-        connack.encode(conn.version, fx.out.of(id));
-        self.counters.packets_out[2] += 1;
+        let out = fx.out.of(id);
+        let start = out.len();
+        connack.encode(conn.version, out);
+        let fits = out.len() - start <= conn.packet_bytes_max as usize;
+        if fits {
+            self.counters.packets_out[2] += 1;
+        } else {
+            out.truncate(start);
+        }
+        fits
     }
 
     /// CONNACK with an error, and the end of the connection (MQTT-3.2.2-7).

@@ -199,7 +199,7 @@ impl Shard {
             6 => self.handle_ack(now, id, (AckKind::PubRel, frame), fx),
             7 => self.handle_ack(now, id, (AckKind::PubComp, frame), fx),
             8 => self.handle_subscribe(now, id, frame, fx),
-            10 => self.handle_unsubscribe(id, frame, fx),
+            10 => self.handle_unsubscribe(now, id, frame, fx),
             12 => self.handle_pingreq(id, frame, fx),
             14 => self.handle_disconnect(now, id, frame, fx),
             15 => self.handle_auth(now, id, frame, fx),

@@ -77,7 +77,11 @@ impl Shard {
         }
         let slot = up.session;
         if publish.qos == QoS::ExactlyOnce {
-            let receive_maximum = self.options.mqtt.receive_maximum;
+            // 3.x has no Receive Maximum: there the number of ids is the bound.
+            let receive_maximum = match up.version {
+                Version::V5 => self.options.mqtt.receive_maximum,
+                _ => u16::MAX,
+            };
             let session = self.sessions.get_mut(slot).expect("up");
             let inbound = &mut session.flow_mut().inbound;
             match inbound.handle_publish(publish.packet_id, receive_maximum) {

@@ -1,5 +1,6 @@
 //! SUBSCRIBE and UNSUBSCRIBE.
 
+use super::close::Ending;
 use super::packets::Next;
 use super::{Effects, Refusal, Shard};
 use crate::base::{ConnId, Now, ShardId};
@@ -42,6 +43,10 @@ impl Shard {
         for (filter, options) in subscribe.filters() {
             reasons.push(self.subscribe(filter, options, &mut progress, fx)?);
         }
+        if version == Version::V31 && reasons.iter().any(|reason| reason.is_error()) {
+            // Its SUBACK cannot say so.
+            return Err(Violation::Denied);
+        }
         let Progress {
             ticket,
             waiting,
@@ -62,7 +67,7 @@ impl Shard {
         } else {
             self.send_suback(now, id, pending, fx);
         }
-        Ok(Next::Go)
+        Ok(self.next(id))
     }
 
     /// One filter. An error only for what is wrong with the whole packet (MQTT-3.8.3-4).
@@ -189,7 +194,13 @@ impl Shard {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let slot = conn.session;
         let suback = SubAck::new(pending.packet_id, &pending.reasons);
-        suback.encode(conn.version, fx.out.of(id));
+        let out = fx.out.of(id);
+        let start = out.len();
+        suback.encode(conn.version, out);
+        if out.len() - start > conn.packet_bytes_max as usize {
+            out.truncate(start);
+            return self.end(now, id, Ending::AnswerTooLarge { told: true }, fx);
+        }
         self.counters.packets_out[9] += 1;
         if pending.pulls.is_empty() {
             return;
@@ -201,19 +212,28 @@ impl Shard {
 
     pub(super) fn handle_unsubscribe(
         &mut self,
+        now: Now,
         id: ConnId,
         frame: &Frame<'_>,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
-        let (slot, version): (u32, Version) = (conn.session, conn.version);
+        let (slot, version) = (conn.session, conn.version);
+        let packet_bytes_max = conn.packet_bytes_max;
         let unsubscribe = Unsubscribe::decode(frame.header, frame.body, version)?;
         let mut reasons = Vec::new();
         for text in unsubscribe.filters() {
             reasons.push(self.unsubscribe(slot, text, fx));
         }
         let unsuback = UnsubAck::new(unsubscribe.packet_id, &reasons);
-        unsuback.encode(version, fx.out.of(id));
+        let out = fx.out.of(id);
+        let start = out.len();
+        unsuback.encode(version, out);
+        if out.len() - start > packet_bytes_max as usize {
+            out.truncate(start);
+            self.end(now, id, Ending::AnswerTooLarge { told: true }, fx);
+            return Ok(Next::Stop);
+        }
         self.counters.packets_out[11] += 1;
         Ok(Next::Go)
     }
