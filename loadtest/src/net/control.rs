@@ -2,8 +2,9 @@
 
 use super::client::{Client, Phase};
 use super::fault::Fault;
-use super::fleet::{Arrived, FleetStats, Handler};
+use super::fleet::{Arrived, Handler};
 use super::pings::Pings;
+use super::stats::FleetStats;
 use ringmq::codec::frame::Frame;
 use ringmq::codec::{ConnAck, Disconnect, PacketType, ReasonCode, Role, SubAck, Version};
 

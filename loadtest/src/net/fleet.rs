@@ -4,12 +4,12 @@
 use super::client::{Client, Phase, Received};
 use super::control::Control;
 use super::dial::Dialer;
-use super::fault::{Fault, Faults};
+use super::fault::Fault;
 use super::pings::Pings;
 use super::ramp::Ramp;
 use super::sleep::{Sleeper, TIMER_SLOT};
-use crate::measure::clock::{now_ns, thread_cpu_ns};
-use crate::measure::latency::Latency;
+use super::stats::FleetStats;
+use crate::measure::clock::now_ns;
 use ringmq::codec::frame::Frame;
 use ringmq::codec::{ConnAck, Disconnect, PING_REQ, ReasonCode, Version};
 use ringmq::net::Poller;
@@ -86,43 +86,6 @@ pub struct Fleet {
     scratch: Box<[u8]>,
     dirty: Vec<u32>,
     unread: Vec<u32>,
-}
-
-/// What happened to the connections.
-#[derive(Debug, Default)]
-pub struct FleetStats {
-    /// Connections begun, retries included.
-    pub attempts: u64,
-    /// Clients that are up now.
-    pub up: u64,
-    /// Attempts that failed, by reason.
-    pub refused: Faults,
-    pub refused_count: u64,
-    /// Clients that did not come up in the end.
-    pub failed: u64,
-    /// Clients that were up and were lost, by reason.
-    pub lost: Faults,
-    pub lost_count: u64,
-    /// From the intended beginning to CONNACK.
-    pub connect: Latency,
-    pub last_connack_ns: u64,
-    pub pings: u64,
-}
-
-impl FleetStats {
-    /// Takes in those of another fleet.
-    pub fn merge(&mut self, other: FleetStats) {
-        self.attempts += other.attempts;
-        self.up += other.up;
-        self.refused.merge(other.refused);
-        self.refused_count += other.refused_count;
-        self.failed += other.failed;
-        self.lost.merge(other.lost);
-        self.lost_count += other.lost_count;
-        self.connect.merge(&other.connect);
-        self.last_connack_ns = self.last_connack_ns.max(other.last_connack_ns);
-        self.pings += other.pings;
-    }
 }
 
 impl Fleet {
@@ -220,11 +183,6 @@ impl Fleet {
             _ => self.ramp.succeeded(),
         }
         entry.close();
-    }
-
-    /// Processor time of this thread.
-    pub fn cpu_ns(&self) -> u64 {
-        thread_cpu_ns()
     }
 
     fn next_due_ns(&self) -> Option<u64> {

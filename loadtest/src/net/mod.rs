@@ -10,9 +10,11 @@ mod pings;
 pub mod ramp;
 mod sleep;
 pub mod sources;
+mod stats;
 
 pub use client::Client;
 pub use dial::Dialer;
 pub use fault::{Fault, Faults};
 pub use fleet::{Fleet, FleetOptions, Handler};
 pub use ramp::Ramp;
+pub use stats::FleetStats;

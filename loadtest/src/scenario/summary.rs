@@ -2,7 +2,7 @@
 
 use super::Common;
 use crate::measure::sequence::Tally;
-use crate::net::fleet::FleetStats;
+use crate::net::FleetStats;
 use crate::report::{Report, Section, Value};
 use crate::run::Sample;
 
@@ -16,11 +16,11 @@ pub fn options<'a>(common: &Common, report: &'a mut Report) -> &'a mut Section {
         .count("shards", "", common.shards as u64)
 }
 
-/// Connections, and how long they took to come up.
+/// Connections, those that publish included, and how long they took to come up.
 pub fn connections(stats: &FleetStats, report: &mut Report) {
     let section = report.section("connections");
     section
-        .count("connected", "connected", stats.connect.count())
+        .count("connected", "connected in all", stats.connect.count())
         .count("connections_failed", "failed", stats.failed)
         .add(
             "refused",

@@ -15,6 +15,8 @@ const SHARED_TURN_NS: u64 = MS;
 /// Idle connections keep no buffer.
 const BUFFER_KEEP_BYTES: usize = 0;
 const PACKET_BYTES_MAX: usize = 64 * 1024;
+/// For what is on its way when the run is to end early.
+const STOPPING_DRAIN_NS: u64 = 2 * SECOND;
 /// After the last delivery, for copies that follow it.
 const LINGER_NS: u64 = 200 * MS;
 
@@ -100,31 +102,39 @@ impl<'a> Crowd<'a> {
         loop {
             self.devices.pump(&mut self.fleet);
             let is_over = self.fleet.now_ns > until_ns || self.shared.is_stopping();
-            if self.devices.is_published() || is_over {
+            let controller = &self.fleet.clients[self.devices.controller() as usize];
+            if self.devices.is_published() || is_over || controller.phase != Phase::Ready {
                 return Ok(());
             }
             self.turn(TURN_NS).await?;
         }
     }
 
-    /// Waits until everything has come to the devices that are up, or the time is out.
+    /// Waits until everything has come to the devices that are up, or the time is out, which is
+    /// short if the run is to end.
     ///
     /// # Errors
     /// As [`Crowd::connect`].
     pub async fn receive(&mut self, within_ns: u64) -> io::Result<()> {
-        let until_ns = self.fleet.now_ns + within_ns;
+        let began_ns = self.fleet.now_ns;
         let goal = self.devices.tally.delivered + self.devices.missing(self.up());
         let mut last_ns = None;
-        while self.fleet.now_ns < until_ns && !self.shared.is_stopping() {
+        loop {
+            let within_ns = match self.shared.is_stopping() {
+                true => within_ns.min(STOPPING_DRAIN_NS),
+                false => within_ns,
+            };
+            if self.fleet.now_ns >= began_ns + within_ns {
+                return Ok(());
+            }
             if self.devices.tally.delivered >= goal {
                 let last_ns = *last_ns.get_or_insert(self.fleet.now_ns);
                 if self.fleet.now_ns > last_ns + LINGER_NS {
-                    break;
+                    return Ok(());
                 }
             }
             self.turn(TURN_NS).await?;
         }
-        Ok(())
     }
 
     /// Devices that are connected.

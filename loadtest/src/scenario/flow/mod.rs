@@ -14,7 +14,7 @@ use crate::measure::latency::Latency;
 use crate::measure::schedule::Schedule;
 use crate::measure::sequence::{Sequence, Tally};
 use crate::measure::stamp::STAMP_BYTES;
-use crate::net::fleet::FleetStats;
+use crate::net::FleetStats;
 use crate::report::{Report, text};
 use crate::run::{Samples, Scenario, Shared, Totals};
 use ringmq::codec::QoS;

@@ -4,7 +4,7 @@ use super::{Flow, Outcome};
 use crate::measure::clock::MS;
 use crate::measure::latency::Latency;
 use crate::measure::sequence::Tally;
-use crate::net::fleet::FleetStats;
+use crate::net::FleetStats;
 use crate::report::{Report, Value, text};
 use crate::run::{Sample, Samples};
 use crate::scenario::summary;

@@ -6,7 +6,7 @@ use super::{Common, summary};
 use crate::measure::clock::{MS, SECOND};
 use crate::measure::latency::Latency;
 use crate::measure::sequence::Tally;
-use crate::net::fleet::FleetStats;
+use crate::net::FleetStats;
 use crate::report::{Report, Value, text};
 use crate::run::{Sample, Samples, Scenario, Shared, Totals};
 use ringmq::codec::QoS;

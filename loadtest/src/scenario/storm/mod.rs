@@ -7,7 +7,7 @@ use super::Common;
 use super::devices::Counts;
 use crate::measure::latency::Latency;
 use crate::measure::sequence::Tally;
-use crate::net::fleet::FleetStats;
+use crate::net::FleetStats;
 use crate::report::{Report, text};
 use crate::run::{Samples, Scenario, Shared, Totals};
 use ringmq::codec::QoS;
