@@ -69,6 +69,8 @@ pub struct Limits {
     /// Connections a second; 0: no limit.
     pub connect_rate_max: u32,
     /// 0: no limit.
+    pub sessions_max: u32,
+    /// 0: no limit.
     pub subscriptions_per_client_max: u32,
     pub queue_length_max: u32,
     pub queue_bytes_max: usize,

@@ -139,6 +139,10 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
     limits.connect_rate_max: Kind::Number(Range::or_zero(10_000_000, "no limit")),
         Number(CONNECT_RATE_DEFAULT), Live, "connections a second",
         "Connections accepted a second. What comes faster waits in the kernel's accept queue.";
+    limits.sessions_max: Kind::Number(Range::or_zero(1_000_000_000, "no limit")),
+        Number(SESSIONS_DEFAULT), Live, "sessions",
+        "Most sessions, those of clients that are away included. A client that would need one \
+         more is refused (0x97; return code 3 before v5).";
     limits.subscriptions_per_client_max: Kind::Number(Range::or_zero(10_000_000, "no limit")),
         Number(SUBSCRIPTIONS_DEFAULT), Live, "subscriptions",
         "Most subscriptions of one client; one more is refused (0x97; 0x80 before v5).";

@@ -50,7 +50,7 @@ fn mqtt(settings: &Settings) -> MqttOptions {
         client_id_bytes_max: mqtt.client_id_bytes_max.into(),
         topic_levels_max: mqtt.topic_levels_max.into(),
         topic_bytes_max: mqtt.topic_bytes_max.into(),
-        server_keep_alive_s: (mqtt.keep_alive_max_s > 0).then_some(mqtt.keep_alive_max_s),
+        keep_alive_max_s: (mqtt.keep_alive_max_s > 0).then_some(mqtt.keep_alive_max_s),
         keep_alive_tenths: mqtt.keep_alive_tenths.into(),
         session_expiry_max_s: mqtt.session_expiry_max_s,
         session_expiry_v3_s: mqtt.mqtt3_session_expiry_s,
@@ -73,6 +73,10 @@ fn limits(settings: &Settings, shards: u64) -> Limits {
     };
     let share = |total: u64| total.div_ceil(shards) as usize;
     Limits {
+        sessions_max: match limits.sessions_max {
+            0 => usize::MAX,
+            count => share(count.into()),
+        },
         subscriptions_max: match limits.subscriptions_per_client_max {
             0 => usize::MAX,
             count => count as usize,

@@ -294,6 +294,11 @@ impl Shard {
             self.end_session(now, slot, fx);
             found = None;
         }
+        if found.is_none() && self.sessions.len() >= self.options.limits.sessions_max {
+            let reason = ReasonCode::QuotaExceeded;
+            let (why, text) = (Refusal::SessionQuota, "too many sessions");
+            return self.refuse(id, Refused { reason, why, text }, fx);
+        }
         let present = found.is_some();
         let slot = match found {
             Some(slot) => slot,
@@ -302,11 +307,11 @@ impl Shard {
         self.last_epoch = (self.last_epoch + 1).max(now.unix_ms * 1000);
         let epoch = self.last_epoch;
         let conn = self.conns.get_mut(id.0).expect("looked up before");
-        let server_keep_alive = self.options.mqtt.server_keep_alive_s;
-        let keep_alive_s = match (conn.version, server_keep_alive) {
-            (Version::V5, Some(s)) => s,
-            _ => pending.keep_alive_s,
-        };
+        let keep_alive_s = self
+            .options
+            .mqtt
+            .held_to_s(pending.keep_alive_s)
+            .unwrap_or(pending.keep_alive_s);
         conn.phase = Phase::Up;
         conn.session = slot;
         conn.silence_ms_max = u32::from(keep_alive_s) * 100 * self.options.mqtt.keep_alive_tenths;
@@ -360,7 +365,7 @@ impl Shard {
             topic_alias_maximum: mqtt.topic_alias_maximum,
             wildcard_subscription_available: absent(mqtt.wildcard_available),
             shared_subscription_available: absent(mqtt.shared_available),
-            server_keep_alive_s: mqtt.server_keep_alive_s,
+            server_keep_alive_s: mqtt.held_to_s(pending.keep_alive_s),
             authentication_method: conn.rare.as_ref().and_then(|rare| rare.method.as_deref()),
             authentication_data: data,
             ..ConnAckProperties::default()

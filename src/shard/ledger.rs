@@ -141,6 +141,8 @@ pub enum Refusal {
     PublishDenied,
     /// A subscription that the client may not make.
     SubscribeDenied,
+    /// More sessions than the broker keeps.
+    SessionQuota,
     /// More subscriptions than one client may have.
     SubscriptionQuota,
     /// Retained messages beyond count, bytes or size.
@@ -153,7 +155,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in the order of [`Counters::refused`].
-    pub const ALL: [Refusal; 13] = [
+    pub const ALL: [Refusal; 14] = [
         Refusal::ConnectTimeout,
         Refusal::NotMqtt,
         Refusal::ProtocolViolation,
@@ -163,6 +165,7 @@ impl Refusal {
         Refusal::ServerUnavailable,
         Refusal::PublishDenied,
         Refusal::SubscribeDenied,
+        Refusal::SessionQuota,
         Refusal::SubscriptionQuota,
         Refusal::RetainedQuota,
         Refusal::KeepAliveTimeout,
@@ -181,6 +184,7 @@ impl Refusal {
             Refusal::ServerUnavailable => "server_unavailable",
             Refusal::PublishDenied => "publish_denied",
             Refusal::SubscribeDenied => "subscribe_denied",
+            Refusal::SessionQuota => "session_quota",
             Refusal::SubscriptionQuota => "subscription_quota",
             Refusal::RetainedQuota => "retained_quota",
             Refusal::KeepAliveTimeout => "keep_alive_timeout",

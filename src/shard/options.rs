@@ -27,8 +27,9 @@ pub struct MqttOptions {
     pub client_id_bytes_max: usize,
     pub topic_levels_max: usize,
     pub topic_bytes_max: usize,
-    /// Server Keep Alive; `None`: the client's own value stands.
-    pub server_keep_alive_s: Option<u16>,
+    /// Clients that ask for a longer keep alive, or for none, are held to this and v5 clients are
+    /// told (Server Keep Alive); `None`: the client's own value stands.
+    pub keep_alive_max_s: Option<u16>,
     /// Silence is cut after this many tenths of the keep alive: 15 (MQTT-3.1.2-22).
     pub keep_alive_tenths: u32,
     /// Upper bound on the Session Expiry Interval that clients ask for.
@@ -52,6 +53,8 @@ pub struct MqttOptions {
 /// Bounds on what clients can make the shard hold.
 #[derive(Clone, Debug)]
 pub struct Limits {
+    /// Sessions of this shard, connected or kept; a client that would need one more is refused.
+    pub sessions_max: usize,
     pub subscriptions_max: usize,
     /// Deliveries that wait for one client.
     pub queue_length_max: usize,
@@ -95,7 +98,7 @@ impl Default for MqttOptions {
             client_id_bytes_max: 1024,
             topic_levels_max: 128,
             topic_bytes_max: 65_535,
-            server_keep_alive_s: None,
+            keep_alive_max_s: None,
             keep_alive_tenths: 15,
             session_expiry_max_s: u32::MAX,
             session_expiry_v3_s: 2 * 3600,
@@ -114,6 +117,7 @@ impl Default for MqttOptions {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
+            sessions_max: usize::MAX,
             subscriptions_max: 1_000_000,
             queue_length_max: 1_000,
             queue_bytes_max: 4 * 1024 * 1024,
@@ -129,6 +133,12 @@ impl Default for Limits {
 }
 
 impl MqttOptions {
+    /// The Server Keep Alive for a client that asks for `asked_s`, if its own does not stand.
+    pub fn held_to_s(&self, asked_s: u16) -> Option<u16> {
+        self.keep_alive_max_s
+            .filter(|&max| asked_s == 0 || asked_s > max)
+    }
+
     /// When a message that arrives now expires.
     pub fn expires_ms(now_ms: u64, expiry_s: Option<u32>) -> u64 {
         expiry_s.map_or(NEVER_MS, |s| now_ms + u64::from(s) * 1000)

@@ -310,7 +310,7 @@ fn mqtt_options(settings: &Settings) -> MqttOptions {
             }
             "session_expiry_max_s" => options.session_expiry_max_s = number(),
             "keep_alive_max_s" => {
-                options.server_keep_alive_s = Some(number() as u16).filter(|&s| s > 0)
+                options.keep_alive_max_s = Some(number() as u16).filter(|&s| s > 0)
             }
             _ => panic!("no setting {name}"),
         }
