@@ -3,6 +3,7 @@
 mod properties;
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::hash::Seed;
 use super::*;
@@ -292,6 +293,27 @@ fn cached_routes_stay_within_their_bounds() {
                 stats.cached_routes <= 50 && stats.cache_bytes < 110_000,
                 "{round} {stats:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn filters_that_share_a_key_share_their_interest() {
+    let orders = [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]];
+    for order in orders.map(|order| order.map(str::to_owned)) {
+        for suffix in ["", "/#"] {
+            let directory = Arc::new(Directory::with_seed(Seed::narrowed(3, 0)));
+            let mut router = Router::new(2, Some(Arc::clone(&directory)), 0);
+            for filter in ["a", "b", "c"] {
+                let filter = format!("{filter}{suffix}");
+                router.subscribe(ClientKey(1), &filter, subscription(QoS::AtMostOnce));
+            }
+            for filter in &order {
+                assert!(directory.shards(&order[2]).contains(2));
+                let gone = router.unsubscribe(ClientKey(1), &format!("{filter}{suffix}"));
+                assert!(gone.is_some());
+            }
+            assert!(directory.is_empty());
         }
     }
 }
