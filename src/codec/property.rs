@@ -81,13 +81,18 @@ impl<'a> Properties<'a> {
     /// Reads the section's length and steps over the section.
     #[inline]
     pub fn read(reader: &mut Reader<'a>) -> Result<Properties<'a>, DecodeError> {
-        let section = reader.section()?;
-        Ok(Properties {
+        reader.section().map(Properties::of)
+    }
+
+    /// The properties of a section, without its length.
+    #[inline]
+    pub fn of(section: &'a [u8]) -> Properties<'a> {
+        Properties {
             section,
             reader: Reader::new(section),
             seen: 0,
             start: 0,
-        })
+        }
     }
 
     /// The next property.

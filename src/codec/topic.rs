@@ -177,10 +177,17 @@ fn checked<const NAME: bool>(bytes: &[u8]) -> Result<&str, DecodeError> {
 #[cold]
 fn checked_slowly<const NAME: bool>(bytes: &[u8]) -> Result<&str, DecodeError> {
     let text = from_utf8(bytes).map_err(|_| DecodeError::NotUtf8)?;
-    if bytes.contains(&0) {
+    // The three are one byte each in UTF-8, which is no part of another character.
+    let (nul, wildcard) = bytes.iter().fold((false, false), |(nul, wildcard), &byte| {
+        (
+            nul | (byte == 0),
+            wildcard | (byte == b'+') | (byte == b'#'),
+        )
+    });
+    if nul {
         return Err(DecodeError::NulCharacter);
     }
-    if NAME && text.contains(['+', '#']) {
+    if NAME && wildcard {
         return Err(DecodeError::TopicWildcard);
     }
     Ok(text)

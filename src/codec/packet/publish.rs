@@ -72,37 +72,43 @@ impl<'a> Publish<'a> {
         role: Role,
     ) -> Result<Publish<'a>, DecodeError> {
         let qos = QoS::try_from(header >> 1 & 3).map_err(|_| DecodeError::PublishQoS)?;
-        let mut publish = Publish {
-            dup: header & 8 != 0,
-            qos,
-            retain: header & 1 != 0,
-            topic: "",
-            packet_id: 0,
-            topic_alias: None,
-            message_expiry_s: None,
-            properties: Forwarded::default(),
-            subscription_ids: SubscriptionIds::default(),
-            payload: &[],
-        };
+        let mut dup = header & 8 != 0;
         let mut reader = Reader::new(body);
-        publish.topic = reader.topic()?;
+        let topic = reader.topic()?;
+        let mut packet_id = 0;
         if qos != QoS::AtMostOnce {
-            publish.packet_id = reader.packet_id()?;
-        } else if publish.dup {
+            packet_id = reader.packet_id()?;
+        } else if dup {
             match version {
                 // 3.1 says nothing of DUP at QoS 0.
-                Version::V31 => publish.dup = false,
+                Version::V31 => dup = false,
                 _ => return Err(DecodeError::DupAtQoS0),
             }
         }
-        if version == Version::V5 {
-            publish.read_properties(&mut reader, role)?;
-        }
-        if publish.topic.is_empty() && publish.topic_alias.is_none() {
+        let section = match version {
+            Version::V5 => reader.section()?,
+            _ => &[],
+        };
+        // Most PUBLISH have no properties.
+        let optional = match section {
+            [] => Optional::default(),
+            _ => Optional::read(section, role)?,
+        };
+        if topic.is_empty() && optional.topic_alias.is_none() {
             return Err(DecodeError::TopicEmpty);
         }
-        publish.payload = reader.rest();
-        Ok(publish)
+        Ok(Publish {
+            dup,
+            qos,
+            retain: header & 1 != 0,
+            topic,
+            packet_id,
+            topic_alias: optional.topic_alias,
+            message_expiry_s: optional.message_expiry_s,
+            properties: optional.forwarded,
+            subscription_ids: optional.subscription_ids,
+            payload: reader.rest(),
+        })
     }
 
     /// Appends the packet.
@@ -123,28 +129,28 @@ impl<'a> Publish<'a> {
         head.encode(version, out);
         out.extend_from_slice(self.payload);
     }
+}
 
-    #[inline]
-    fn read_properties(&mut self, reader: &mut Reader<'a>, role: Role) -> Result<(), DecodeError> {
-        // Most PUBLISH have none.
-        let mut properties = Properties::read(reader)?;
-        match properties.section() {
-            [] => Ok(()),
-            _ => self.take_properties(&mut properties, role),
-        }
-    }
+/// What properties say.
+#[derive(Default)]
+struct Optional<'a> {
+    topic_alias: Option<u16>,
+    message_expiry_s: Option<u32>,
+    forwarded: Forwarded<'a>,
+    subscription_ids: SubscriptionIds<'a>,
+}
 
-    fn take_properties(
-        &mut self,
-        properties: &mut Properties<'a>,
-        role: Role,
-    ) -> Result<(), DecodeError> {
+impl<'a> Optional<'a> {
+    #[inline(never)]
+    fn read(section: &'a [u8], role: Role) -> Result<Optional<'a>, DecodeError> {
+        let mut read = Optional::default();
         let mut forwarded_len = 0;
+        let mut properties = Properties::of(section);
         while let Some(property) = properties.next()? {
             match property {
                 Property::TopicAlias(0) => return Err(DecodeError::TopicAliasZero),
-                Property::TopicAlias(alias) => self.topic_alias = Some(alias),
-                Property::MessageExpiryInterval(s) => self.message_expiry_s = Some(s),
+                Property::TopicAlias(alias) => read.topic_alias = Some(alias),
+                Property::MessageExpiryInterval(s) => read.message_expiry_s = Some(s),
                 Property::SubscriptionIdentifier(_) if role == Role::Client => {}
                 Property::SubscriptionIdentifier(_) => {
                     return Err(DecodeError::SubscriptionIdFromClient);
@@ -153,10 +159,10 @@ impl<'a> Publish<'a> {
                 _ => return Err(properties.not_allowed()),
             }
         }
-        self.properties = Forwarded::of_section(properties.section(), forwarded_len);
+        read.forwarded = Forwarded::of_section(section, forwarded_len);
         let ids = properties.section_with(id::SUBSCRIPTION_IDENTIFIER);
-        self.subscription_ids = SubscriptionIds::of_section(ids);
-        Ok(())
+        read.subscription_ids = SubscriptionIds::of_section(ids);
+        Ok(read)
     }
 }
 
