@@ -2,8 +2,8 @@
 //!
 //! Topics and filters come from the network, so every table is keyed with a seed that the outside
 //! does not know. Shards that share a [`Directory`](super::Directory) share its seed, because the
-//! directory is keyed by these hashes. Group ownership uses [`fixed_hash`], which has no seed: every
-//! shard computes the same owner from the names alone.
+//! directory is keyed by these hashes. Group ownership uses [`fixed_hash`], which has no seed:
+//! every shard computes the same owner from the names alone.
 //!
 //! Keys are 32 bits wide. Two texts that share a key cost an extra comparison, never a wrong
 //! route: what a key finds is always checked against the text of the filter.

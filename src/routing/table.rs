@@ -158,7 +158,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn holds_what_a_set_holds(changes in prop::collection::vec((0..90_u32, any::<bool>()), 0..300)) {
+        fn holds_what_a_set_holds(
+            changes in prop::collection::vec((0..90_u32, any::<bool>()), 0..300),
+        ) {
             let (mut table, mut model) = (Table::default(), BTreeSet::new());
             for (number, add) in changes {
                 let hash = Number(number).hash();
@@ -171,7 +173,8 @@ mod tests {
                 }
                 prop_assert_eq!(table.is_empty(), model.is_empty());
                 for &number in &model {
-                    prop_assert!(table.find(Number(number).hash(), |row| row.0 == number).is_some());
+                    let found = table.find(Number(number).hash(), |row| row.0 == number);
+                    prop_assert!(found.is_some());
                 }
             }
             for &number in &model {
