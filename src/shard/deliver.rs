@@ -11,6 +11,10 @@ use crate::session::{Deal, Delivery, Flow, Ids, QueueBounds, Stage};
 pub struct Parcel<'a> {
     pub content: Content<'a>,
     message: Option<Message>,
+    /// Whether images pay: for one receiver, its outbox is the better place to encode to.
+    pub has_many: bool,
+    /// Which images in [`Images`] are of this message.
+    made: [bool; 4],
 }
 
 impl<'a> Parcel<'a> {
@@ -19,14 +23,16 @@ impl<'a> Parcel<'a> {
         Parcel {
             content,
             message: None,
+            has_many: false,
+            made: [false; 4],
         }
     }
 
     /// A message that is kept already.
     pub fn kept(message: &'a Message) -> Parcel<'a> {
         Parcel {
-            content: message.content(),
             message: Some(message.clone()),
+            ..Parcel::borrowed(message.content())
         }
     }
 
@@ -47,33 +53,28 @@ pub struct Terms<'a> {
     pub deal: Option<Box<Deal>>,
 }
 
-/// One QoS 0 PUBLISH as bytes, made once for all receivers of a message that get the same.
+/// One QoS 0 PUBLISH as bytes, made once for all receivers of a message that get the same. The
+/// parcel knows which are its own: what an earlier message left here is never sent for it.
 #[derive(Default)]
-pub struct Images {
-    bytes: [Vec<u8>; 4],
-    made: [bool; 4],
-    /// Whether there are several receivers: for one, the outbox is the better place to encode to.
-    pay: bool,
-}
+pub struct Images([Vec<u8>; 4]);
 
 impl Images {
-    /// Another message comes, for so many receivers.
     #[inline]
-    pub fn clear(&mut self, receivers: usize) {
-        self.made = [false; 4];
-        self.pay = receivers > 1;
-    }
-
-    #[inline]
-    fn of(&mut self, now: Now, version: Version, message: &Outgoing<'_>) -> &[u8] {
+    fn of(
+        &mut self,
+        now: Now,
+        version: Version,
+        message: &Outgoing<'_>,
+        made: &mut [bool; 4],
+    ) -> &[u8] {
         let layout = usize::from(version == Version::V5) * 2 + usize::from(message.retain);
-        if !self.made[layout] {
-            self.made[layout] = true;
-            self.bytes[layout].clear();
+        let image = &mut self.0[layout];
+        if !std::mem::replace(&mut made[layout], true) {
+            image.clear();
             let topic = (message.content.topic, None);
-            encode_publish(now, version, topic, message, &mut self.bytes[layout]);
+            encode_publish(now, version, topic, message, image);
         }
-        &self.bytes[layout]
+        image
     }
 }
 
@@ -94,7 +95,7 @@ impl Shard {
             return self.counters.ledger.drop_one(Drop::SessionEnded);
         };
         match (qos, session.conn) {
-            (QoS::AtMostOnce, Some(conn)) => self.send_qos0(now, conn, &terms, &parcel.content, fx),
+            (QoS::AtMostOnce, Some(conn)) => self.send_qos0(now, conn, &terms, parcel, fx),
             (QoS::AtMostOnce, None) if !self.options.limits.queue_qos0 => {
                 self.counters.ledger.drop_one(Drop::Offline)
             }
@@ -116,7 +117,7 @@ impl Shard {
         now: Now,
         id: ConnId,
         terms: &Terms<'_>,
-        content: &Content<'_>,
+        parcel: &mut Parcel<'_>,
         fx: &mut Effects,
     ) {
         let conn = self
@@ -129,15 +130,17 @@ impl Shard {
             return ledger.drop_one(Drop::SlowConsumer);
         };
         let message = Outgoing {
-            content: *content,
+            content: parcel.content,
             qos: QoS::AtMostOnce,
             retain: terms.retain,
             dup: false,
             packet_id: 0,
             ids: terms.ids,
         };
-        let sent = if self.images.pay && conn.alias_maximum == 0 && terms.ids.is_empty() {
-            let image = self.images.of(now, conn.version, &message);
+        let sent = if parcel.has_many && conn.alias_maximum == 0 && terms.ids.is_empty() {
+            let image = self
+                .images
+                .of(now, conn.version, &message, &mut parcel.made);
             let fits = image.len() <= conn.packet_bytes_max as usize;
             if fits {
                 out.extend_from_slice(image);

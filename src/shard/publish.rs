@@ -197,7 +197,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> (usize, ShardSet) {
         let route = self.router.route(parcel.content.topic);
-        self.images.clear(route.targets.len());
+        parcel.has_many = route.targets.len() > 1;
         let mut n = 0;
         for target in route.targets_for(publisher) {
             n += 1;
