@@ -98,8 +98,12 @@ fn nesting(code: &[Token], at: usize, angles: bool) -> isize {
     }
 }
 
-/// How many parameters stand between the parentheses, the receiver left out.
+/// How many parameters stand between the parentheses, the receiver left out. The inputs of a
+/// property (`name in strategy`) are none: nobody calls it.
 fn parameters(code: &[Token]) -> usize {
+    if code.iter().any(|token| token.is("in")) {
+        return 0;
+    }
     let mut depth = 0;
     let mut count = 0;
     let mut open = false;
@@ -141,6 +145,11 @@ mod tests {
                 "fn a(\n    b: impl Fn(u8, u8) -> u8,\n    (c, d): (u8, u8),\n);",
                 4,
                 2,
+            ),
+            (
+                "fn a(b in 1..2, c in x(), d in y(), e in z(), f in w(), g in v()) {}",
+                1,
+                0,
             ),
             ("fn a(b: u8) { if b < 3 { c(\"}\") } }", 1, 1),
         ] {

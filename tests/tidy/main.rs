@@ -6,6 +6,7 @@ mod dependencies;
 mod functions;
 mod layers;
 mod lexer;
+mod links;
 mod sizes;
 mod tree;
 mod words;
@@ -128,4 +129,9 @@ fn dependencies_have_reasons() {
 #[test]
 fn licences_are_permissive() {
     report("licences of all dependencies", dependencies::check_all());
+}
+
+#[test]
+fn links_lead_somewhere() {
+    report("links between documents", links::check());
 }
