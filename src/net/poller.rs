@@ -7,7 +7,6 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +37,8 @@ pub struct Poller {
     events: Box<[Event]>,
 }
 
+/// Longest wait at a time: what the system call takes, and nobody notices an empty turn an hour.
+const TIMEOUT_MS_MAX: u64 = 3_600_000;
 const LISTENER: u64 = 1 << 32;
 const BELL: u64 = 1 << 33;
 
@@ -119,15 +120,15 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 
-    /// Waits for events, for ever without a `timeout`, and gives their number. An interruption by
-    /// a signal counts as none. Timeouts are rounded up to milliseconds.
+    /// Waits for events for at most `timeout_ms`, for ever without, and gives their number. An
+    /// interruption by a signal counts as none.
     ///
     /// # Errors
     /// The set is broken: a defect.
     #[inline]
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let timeout = timeout.map(|t| {
-            let ms = t.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i64;
+    pub fn wait(&mut self, timeout_ms: Option<u64>) -> io::Result<usize> {
+        let timeout = timeout_ms.map(|ms| {
+            let ms = ms.min(TIMEOUT_MS_MAX) as i64;
             Timespec {
                 tv_sec: ms / 1000,
                 tv_nsec: (ms % 1000) * 1_000_000,
@@ -178,6 +179,7 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::time::Duration;
 
     fn pair() -> (TcpStream, OwnedFd) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -188,7 +190,7 @@ mod tests {
     }
 
     fn wait(poller: &mut Poller) -> Vec<Ready> {
-        let count = poller.wait(Some(Duration::from_secs(5))).unwrap();
+        let count = poller.wait(Some(5000)).unwrap();
         (0..count).map(|i| poller.event(i)).collect()
     }
 
@@ -202,7 +204,7 @@ mod tests {
         assert_eq!(ready.source, Source::Connection(7));
         assert!(ready.readable && ready.writable && !ready.peer_ended && !ready.dead);
         // Not read, but reported already.
-        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap(), 0);
+        assert_eq!(poller.wait(Some(0)).unwrap(), 0);
         client.write_all(b"more").unwrap();
         assert!(wait(&mut poller)[0].readable);
         client.shutdown(Shutdown::Write).unwrap();
@@ -210,7 +212,7 @@ mod tests {
         assert!(ready.peer_ended && !ready.dead);
         drop(server);
         assert_eq!(client.read(&mut [0; 8]).unwrap_or(0), 0);
-        assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap(), 0);
+        assert_eq!(poller.wait(Some(0)).unwrap(), 0);
     }
 
     #[test]
@@ -235,7 +237,7 @@ mod tests {
         poller.add_listener(&listener, 3).unwrap();
         poller.pause_listener(&listener, 3, true).unwrap();
         let _client = TcpStream::connect(address).unwrap();
-        assert_eq!(poller.wait(Some(Duration::from_millis(10))).unwrap(), 0);
+        assert_eq!(poller.wait(Some(10)).unwrap(), 0);
         poller.pause_listener(&listener, 3, false).unwrap();
         for _ in 0..2 {
             assert_eq!(wait(&mut poller)[0].source, Source::Listener(3));

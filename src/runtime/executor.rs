@@ -83,10 +83,8 @@ async fn drive(mut driver: Driver) {
             return;
         }
         let waited = match driver.pace() {
-            Pace::Busy => driver.poller().wait(Some(Duration::ZERO)),
-            Pace::Congested => driver
-                .poller()
-                .wait(Some(Duration::from_millis(CONGESTED_MS))),
+            Pace::Busy => driver.poller().wait(Some(0)),
+            Pace::Congested => driver.poller().wait(Some(CONGESTED_MS)),
             Pace::Idle => wait(&mut driver, &mut quiet, &mut yielded_ms).await,
         };
         events = match waited {
@@ -103,27 +101,24 @@ async fn drive(mut driver: Driver) {
 /// Waits for whatever comes first: events, whose number is given, mail, or the next deadline.
 /// `quiet`: the wait before this one brought nothing.
 async fn wait(driver: &mut Driver, quiet: &mut bool, yielded_ms: &mut u64) -> io::Result<usize> {
-    let due = driver.next_due_ms().map(Duration::from_millis);
+    let due_ms = driver.next_due_ms();
     driver.mailbox().bell().listen();
     let waited = if !driver.mailbox().is_empty() {
         *quiet = false;
         Ok(0)
     } else if !*quiet {
-        let linger = Duration::from_millis(LINGER_MS);
-        let waited = driver
-            .poller()
-            .wait(Some(due.map_or(linger, |due| due.min(linger))));
+        let linger_ms = due_ms.map_or(LINGER_MS, |due_ms| due_ms.min(LINGER_MS));
+        let waited = driver.poller().wait(Some(linger_ms));
         *quiet = matches!(waited, Ok(0));
         waited
     } else {
         *quiet = false;
         *yielded_ms = driver.now_ms();
+        let due = due_ms.map(Duration::from_millis);
         match has_event(driver.poller().as_fd(), due).await {
-            Ok(_) => driver.poller().wait(Some(Duration::ZERO)),
+            Ok(_) => driver.poller().wait(Some(0)),
             // No descriptor for the sleep in the ring: sleep here.
-            Err(_) => driver
-                .poller()
-                .wait(Some(due.unwrap_or(Duration::from_secs(1)))),
+            Err(_) => driver.poller().wait(Some(due_ms.unwrap_or(1000))),
         }
     };
     driver.mailbox().bell().ignore();

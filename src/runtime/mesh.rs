@@ -207,7 +207,7 @@ mod tests {
             }
             mailbox.bell().listen();
             if mailbox.is_empty() && next != [ITEMS, ITEMS] {
-                let count = poller.wait(Some(Duration::from_secs(5))).unwrap();
+                let count = poller.wait(Some(5000)).unwrap();
                 assert_eq!(count, 1, "woken, not timed out");
                 sleeps += 1;
             }

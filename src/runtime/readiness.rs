@@ -92,7 +92,7 @@ mod tests {
                         .await
                         .unwrap()
                 );
-                assert_eq!(poller.wait(Some(Duration::ZERO)).unwrap(), 1);
+                assert_eq!(poller.wait(Some(0)).unwrap(), 1);
                 thread.join().unwrap();
             }
         });

@@ -3,6 +3,7 @@
 
 use super::Driver;
 use crate::base::Peer;
+use crate::log_limited;
 use crate::net::listener::Accepted;
 use std::sync::atomic::Ordering;
 
@@ -76,7 +77,12 @@ impl Driver {
     }
 
     fn pause(&mut self, at: u16, ms: u64, why: &'static str) {
-        tracing::debug!(shard = self.id.0, ms, why, "not accepting");
+        log_limited!(
+            warn,
+            1,
+            "shard {} does not accept for {ms} ms: {why}",
+            self.id.0
+        );
         let at = usize::from(at);
         self.listeners[at].paused_until_ms = Some(self.now.ms + ms.max(1));
         self.watch(at, false);

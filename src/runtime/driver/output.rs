@@ -5,10 +5,14 @@ use super::super::mesh::Outgoing;
 use super::Driver;
 use crate::base::{ConnId, Peer, ShardId};
 use crate::codec::ReasonCode;
+use crate::log_limited;
 use crate::net::connection::{Sent, send};
 use crate::net::listener::peer_address;
 use crate::shard::mail::{MailRoute, PostOffice};
 use crate::shard::{Envelope, Event, Input, Move, Verdict};
+
+/// Lines a second about clients that were refused, and about those that were cut.
+const LOG_LINES_PER_S: u32 = 5;
 
 impl PostOffice for Outgoing<Mail> {
     fn post(&mut self, to: ShardId, batch: Vec<Envelope>) {
@@ -163,12 +167,19 @@ fn log(event: &Event) {
             reason,
         } => tracing::debug!(%client_id, peer = %peer.address, reason, "disconnected"),
         Event::Refused { peer, reason } => {
-            tracing::info!(peer = %peer.address, reason, "refused");
+            log_limited!(info, LOG_LINES_PER_S, "{} refused: {reason}", peer.address);
         }
         Event::Violation {
             client_id,
             peer,
             what,
-        } => tracing::info!(%client_id, peer = %peer.address, what, "cut"),
+        } => {
+            let address = peer.address;
+            log_limited!(
+                info,
+                LOG_LINES_PER_S,
+                "{client_id:?} at {address} cut: {what}"
+            );
+        }
     }
 }
