@@ -20,6 +20,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// Whether another member of its group may be getting it at this moment.
+    pub fn is_on_offer(&self) -> bool {
+        self.deal.as_ref().is_some_and(|deal| deal.on_offer)
+    }
+
     /// Bytes that budgets count for it.
     pub fn size(&self) -> usize {
         std::mem::size_of::<Delivery>() + self.message.size()
@@ -32,6 +37,9 @@ pub struct Deal {
     pub group: Arc<GroupKey>,
     /// Unique among the deliveries of a shard.
     pub ticket: u32,
+    /// The group was asked whether another member takes it. Until it answers, this one is not
+    /// sent: QoS 2 would be begun twice, and a packet id be free that the client still uses.
+    pub on_offer: bool,
 }
 
 /// The identity of a shared subscription: its group lives at `owner`.

@@ -88,6 +88,9 @@ pub struct RetainedPull {
     pub after: Option<Box<str>>,
     /// Whether an answer is under way.
     pub asked: bool,
+    /// Topics of which a newer message was delivered since then: what the answer says of them is
+    /// old.
+    pub overtaken: Vec<Box<str>>,
 }
 
 /// SUBACK to be sent when `waiting` owners have answered.
@@ -116,6 +119,14 @@ impl Session {
     /// Unacknowledged PUBLISH that may be under way, with `inflight_max` of this broker.
     pub fn window(&self, inflight_max: u16) -> u16 {
         self.receive_maximum.min(inflight_max)
+    }
+
+    /// Whether deliveries of QoS 0 wait for their turn.
+    #[inline]
+    pub fn has_queued_qos0(&self) -> bool {
+        self.flow
+            .as_ref()
+            .is_some_and(|flow| flow.out.has_queued_qos0())
     }
 
     /// Whether the session outlives its connection.

@@ -54,6 +54,8 @@ pub struct Outbound {
     sent: usize,
     queue: VecDeque<Delivery>,
     queue_bytes: usize,
+    /// How many of `queue` are of QoS 0.
+    queue_qos0: usize,
 }
 
 impl Outbound {
@@ -104,6 +106,7 @@ impl Outbound {
             }
         }
         self.queue_bytes += size;
+        self.queue_qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
         self.queue.push_back(delivery);
     }
 
@@ -111,10 +114,16 @@ impl Outbound {
     pub fn dequeue(&mut self) -> Option<Delivery> {
         let delivery = self.queue.pop_front()?;
         self.queue_bytes -= delivery.size();
+        self.queue_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
         Some(delivery)
+    }
+
+    /// Whether the next in the queue, of QoS 1 or 2, may be begun.
+    pub fn can_begin_queued(&self, window: u16) -> bool {
+        self.has_room(window) && self.queue.front().is_some_and(|first| !first.is_on_offer())
     }
 
     /// The next in the queue, to look at.
@@ -122,10 +131,18 @@ impl Outbound {
         self.queue.front()
     }
 
+    /// Whether deliveries of QoS 0 wait: others of QoS 0 must not overtake them (MQTT-4.6.0-6).
+    #[inline]
+    pub fn has_queued_qos0(&self) -> bool {
+        self.queue_qos0 > 0
+    }
+
     /// After a reconnect: the next delivery to be sent again, if the window lets it
     /// (MQTT-4.4.0-1).
     pub fn next_resend(&mut self, window: u16) -> Option<&Inflight> {
-        if self.sent >= self.inflight.len() || self.sent >= window as usize {
+        let next = self.inflight.get(self.sent)?;
+        let waits = next.delivery.as_ref().is_some_and(Delivery::is_on_offer);
+        if waits || self.sent >= window as usize {
             return None;
         }
         self.sent += 1;
@@ -184,9 +201,16 @@ impl Outbound {
         self.take(at).delivery
     }
 
-    /// Removes the delivery that was dealt under `ticket`: another member has it now.
-    pub fn remove_dealt(&mut self, ticket: u32) -> Option<Delivery> {
+    /// The group answered for `ticket`: another member took it, and it is removed, or none did,
+    /// and it is to be sent here.
+    pub fn settle_offer(&mut self, ticket: u32, taken: bool) -> Option<Delivery> {
         let is_it = |d: &Delivery| d.deal.as_ref().is_some_and(|deal| deal.ticket == ticket);
+        if !taken {
+            let inflight = self.inflight.iter_mut().filter_map(|i| i.delivery.as_mut());
+            let delivery = inflight.chain(&mut self.queue).find(|d| is_it(d))?;
+            delivery.deal.as_mut()?.on_offer = false;
+            return None;
+        }
         if let Some(at) = self.queue.iter().position(is_it) {
             let delivery = self.queue.remove(at)?;
             self.queue_bytes -= delivery.size();
@@ -199,14 +223,17 @@ impl Outbound {
         self.take(at).delivery
     }
 
-    /// Deliveries that were dealt and may go to another member: QoS 1 unacknowledged, and
-    /// everything that was not sent yet (section 4.8.2).
-    pub fn dealt(&self) -> impl Iterator<Item = &Delivery> {
-        let unacknowledged = self.inflight.iter().filter(|i| i.stage == Stage::Ack);
-        unacknowledged
-            .filter_map(|i| i.delivery.as_ref())
-            .chain(&self.queue)
-            .filter(|d| d.deal.is_some())
+    /// Marks as on offer, and names, the deliveries that were dealt and may go to another member:
+    /// QoS 1 unacknowledged, and everything that was not sent yet (section 4.8.2).
+    pub fn put_on_offer(&mut self, mut named: impl FnMut(&Delivery)) {
+        let unacknowledged = self.inflight.iter_mut().filter(|i| i.stage == Stage::Ack);
+        let begun = unacknowledged.filter_map(|i| i.delivery.as_mut());
+        for delivery in begun.chain(&mut self.queue) {
+            if let Some(deal) = delivery.deal.as_mut().filter(|deal| !deal.on_offer) {
+                deal.on_offer = true;
+                named(delivery);
+            }
+        }
     }
 
     /// Everything in flight, oldest first.
@@ -233,6 +260,7 @@ impl Outbound {
     pub fn drain(&mut self) -> impl Iterator<Item = (Option<Stage>, Option<Delivery>)> {
         self.sent = 0;
         self.queue_bytes = 0;
+        self.queue_qos0 = 0;
         let inflight = std::mem::take(&mut self.inflight);
         let queue = std::mem::take(&mut self.queue);
         let begun = inflight.into_iter().map(|i| (Some(i.stage), i.delivery));

@@ -76,8 +76,13 @@ pub enum Envelope {
     /// A dealt message whose member is away: another member may have it. Lost: it waits for that
     /// member, or is lost with its session.
     Offered(Box<Offered>),
-    /// The owner dealt an offered message to another member: forget it. Lost: it is sent twice.
-    Taken { client: ClientRef, ticket: u32 },
+    /// What came of an offer: another member has it and it is to be forgotten, or nobody else can.
+    /// Lost: it is never sent, or twice.
+    Answered {
+        client: ClientRef,
+        ticket: u32,
+        taken: bool,
+    },
 }
 
 const _: () = assert!(std::mem::size_of::<Envelope>() <= 40);
@@ -104,7 +109,7 @@ pub struct Offered {
     pub group: Arc<GroupKey>,
     pub message: Message,
     pub by: ClientRef,
-    /// What to name in [`Envelope::Taken`]; `None`: the member has forgotten it already, because
+    /// What to name in [`Envelope::Answered`]; `None`: the member has forgotten it already, because
     /// its session is over.
     pub ticket: Option<u32>,
 }

@@ -33,7 +33,8 @@ pub struct Conn {
     pub alias_maximum: u16,
     /// Silence longer than this ends the connection, in milliseconds; 0: never.
     pub silence_ms_max: u32,
-    /// Counts the questions to the authenticator.
+    /// Names the last question to the authenticator: no other connection of the shard had it, so a
+    /// late verdict meets nobody else. 0: nothing was asked.
     pub attempt: u32,
     /// When it was opened here, in monotonic milliseconds.
     pub opened_ms: u64,

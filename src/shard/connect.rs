@@ -60,6 +60,7 @@ impl Shard {
         if let Err(refused) = self.check_connect(&connect) {
             return self.refuse(id, refused, fx);
         }
+        let attempt = self.ticket();
         let pending = self.pending(now, &connect);
         let conn = self.conns.get_mut(id.0).expect("looked up just now");
         let properties = &connect.properties;
@@ -70,7 +71,7 @@ impl Shard {
             .map_or(u32::MAX, |max| max.get());
         let ours = self.options.mqtt.topic_alias_maximum;
         conn.alias_maximum = properties.topic_alias_maximum.min(ours);
-        conn.attempt += 1;
+        conn.attempt = attempt;
         let request = AuthRequest {
             conn: id,
             attempt: conn.attempt,

@@ -89,13 +89,18 @@ impl Shard {
         parcel: &mut Parcel<'_>,
         fx: &mut Effects,
     ) {
+        if parcel.content.retain {
+            self.supersede(slot, parcel.content.topic);
+        }
         let qos = terms.qos.min(parcel.content.qos);
         let Some(session) = self.sessions.get_mut(slot) else {
             debug_assert!(false, "a route leads to no session");
             return self.counters.ledger.drop_one(Drop::SessionEnded);
         };
         match (qos, session.conn) {
-            (QoS::AtMostOnce, Some(conn)) => self.send_qos0(now, conn, &terms, parcel, fx),
+            (QoS::AtMostOnce, Some(conn)) if !session.has_queued_qos0() => {
+                self.send_qos0(now, conn, &terms, parcel, fx)
+            }
             (QoS::AtMostOnce, None) if !self.options.limits.queue_qos0 => {
                 self.counters.ledger.drop_one(Drop::Offline)
             }
@@ -261,7 +266,7 @@ impl Shard {
                 } else if first.qos == QoS::AtMostOnce {
                     let delivery = flow.out.dequeue().expect("looked at just now");
                     self.send_waiting_qos0(now, id, &delivery, fx);
-                } else if flow.out.has_room(window) {
+                } else if flow.out.can_begin_queued(window) {
                     let delivery = flow.out.dequeue().expect("looked at just now");
                     let begun = begin(now, conn, flow, delivery, fx.out.of(id));
                     self.account_begun(begun);

@@ -64,7 +64,7 @@ impl Shard {
             .sessions
             .iter_from(0)
             .filter_map(|(_, s)| s.flow.as_ref());
-        flows.map(|flow| flow.held()).sum()
+        flows.map(|flow| flow.held()).sum::<usize>() + self.groups.orphans_len()
     }
 
     /// Up to `max` clients from slot `from` on, and the slot to go on from.

@@ -20,11 +20,13 @@ pub enum Drop {
     SessionEnded,
     /// The client answered PUBACK or PUBREC with an error code.
     Refused,
+    /// A retained message that waited for a new subscriber, when a newer one was sent to it.
+    Superseded,
 }
 
 impl Drop {
     /// All reasons, in the order of [`Ledger::dropped`].
-    pub const ALL: [Drop; 8] = [
+    pub const ALL: [Drop; 9] = [
         Drop::NoSubscriber,
         Drop::QueueFull,
         Drop::MemoryBudget,
@@ -33,6 +35,7 @@ impl Drop {
         Drop::PacketTooLarge,
         Drop::SessionEnded,
         Drop::Refused,
+        Drop::Superseded,
     ];
 
     /// The name in `status` and metrics.
@@ -46,6 +49,7 @@ impl Drop {
             Drop::PacketTooLarge => "packet_too_large",
             Drop::SessionEnded => "session_ended",
             Drop::Refused => "refused",
+            Drop::Superseded => "superseded",
         }
     }
 }

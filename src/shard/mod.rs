@@ -170,7 +170,11 @@ impl Shard {
             Envelope::Joined { client, ticket } => self.handle_joined(now, client, ticket, fx),
             Envelope::Dealt(dealt) => self.handle_dealt(now, *dealt, fx),
             Envelope::Offered(offer) => self.handle_offered(now, *offer, fx),
-            Envelope::Taken { client, ticket } => self.handle_taken(client, ticket),
+            Envelope::Answered {
+                client,
+                ticket,
+                taken,
+            } => self.handle_answered(now, (client, ticket, taken), fx),
         }
     }
 }

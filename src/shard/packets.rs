@@ -312,6 +312,7 @@ impl Shard {
         frame: &Frame<'_>,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
+        let attempt = self.ticket();
         let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
         if conn.version != Version::V5 {
             return Err(Violation::UnexpectedPacket);
@@ -338,7 +339,7 @@ impl Shard {
             Some(pending) => pending.client_id.clone(),
             None => self.sessions.get(session).expect("up").client_id.clone(),
         };
-        conn.attempt += 1;
+        conn.attempt = attempt;
         let request = AuthRequest {
             conn: id,
             attempt: conn.attempt,

@@ -168,11 +168,12 @@ impl Shard {
         if chunk.next.is_none() {
             pull.shards.pop();
         }
+        let overtaken = std::mem::take(&mut pull.overtaken);
         pull.after = chunk.next;
         let subscription = pull.subscription;
         for message in chunk.messages {
             let content = message.content();
-            if content.expired(now.ms) {
+            if content.expired(now.ms) || overtaken.iter().any(|topic| **topic == *content.topic) {
                 continue;
             }
             let qos = subscription.qos.min(content.qos);
@@ -191,6 +192,30 @@ impl Shard {
             self.counters.ledger.held += 1;
             self.counters.queued_bytes += delivery.size();
             flow.retained.push_back(delivery);
+        }
+    }
+
+    /// A message that replaces what is retained under `topic` is delivered to the session in
+    /// `slot`: what waits there from before must not come after it, or the subscriber is left with
+    /// an old state.
+    pub(super) fn supersede(&mut self, slot: u32, topic: &str) {
+        let session = self.sessions.get_mut(slot);
+        let Some(flow) = session.and_then(|session| session.flow.as_deref_mut()) else {
+            return;
+        };
+        if let Some(pull) = flow.pulls.front_mut().filter(|pull| pull.asked) {
+            pull.overtaken.push(topic.into());
+        }
+        let mut old = Vec::new();
+        flow.retained.retain(|delivery| {
+            let stays = delivery.message.topic() != topic;
+            if !stays {
+                old.push(delivery.clone());
+            }
+            stays
+        });
+        for delivery in old {
+            self.forget(&delivery, Some(super::Drop::Superseded));
         }
     }
 

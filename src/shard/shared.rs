@@ -2,7 +2,7 @@
 //!
 //! A group lives on one shard, its owner, which deals each message to one member. A member on
 //! another shard gets it by mail. What its member may never acknowledge is offered back: the
-//! member keeps it until the owner says that another one took it.
+//! member keeps it, and does not send it, until the owner says whether another one took it.
 
 use super::deliver::{Parcel, Terms};
 use super::{
@@ -15,9 +15,21 @@ use crate::session::{Deal, Delivery, GroupKey, SharedSubscription, Stage};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// The names of the groups that this shard owns, as they go by mail.
+/// What there is to know of groups beyond their members.
 #[derive(Default)]
-pub(super) struct Groups(HashMap<GroupId, Arc<GroupKey>>);
+pub(super) struct Groups {
+    /// The names of the groups that this shard owns, as they go by mail.
+    names: HashMap<GroupId, Arc<GroupKey>>,
+    /// What was on offer when its session ended, by ticket: the answer decides where it goes.
+    orphans: HashMap<u32, Delivery>,
+}
+
+impl Groups {
+    /// Deliveries that no session holds any more, and no other member yet.
+    pub fn orphans_len(&self) -> usize {
+        self.orphans.len()
+    }
+}
 
 impl Shard {
     /// The session in `slot` joins, or changes its subscription. True: SUBACK has to wait for the
@@ -156,14 +168,14 @@ impl Shard {
                     subscription,
                 };
                 let group = self.router.join(&key.share, &key.filter, member);
-                self.groups.0.entry(group).or_insert(key);
+                self.groups.names.entry(group).or_insert(key);
                 return Some(ticket);
             }
             Membership::Leave => {
                 if let Some(group) = self.router.group(&key.share, &key.filter) {
                     self.router.leave(group, shard, client);
                     if self.router.group_names(group).is_none() {
-                        self.groups.0.remove(&group);
+                        self.groups.names.remove(&group);
                     }
                 }
             }
@@ -263,7 +275,7 @@ impl Shard {
     ) {
         let key = self
             .groups
-            .0
+            .names
             .get(&group)
             .expect("a group is named as long as it lives")
             .clone();
@@ -300,6 +312,7 @@ impl Shard {
             Box::new(Deal {
                 group,
                 ticket: self.ticket(),
+                on_offer: false,
             })
         });
         let terms = Terms {
@@ -358,22 +371,23 @@ impl Shard {
     /// A session lost its connection: other members may have what it was dealt.
     pub(super) fn offer_dealt(&mut self, now: Now, slot: u32, fx: &mut Effects) {
         let by = self.client_ref(slot);
-        let session = self.sessions.get(slot).expect("looked up by the caller");
-        let Some(flow) = &session.flow else { return };
-        let offers: Vec<Offered> = flow
-            .out
-            .dealt()
-            .filter_map(|delivery| {
-                let deal = delivery.deal.as_ref()?;
-                let (group, message) = (deal.group.clone(), delivery.message.clone());
-                Some(Offered {
-                    group,
-                    message,
-                    by,
-                    ticket: Some(deal.ticket),
-                })
-            })
-            .collect();
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
+        let Some(flow) = &mut session.flow else {
+            return;
+        };
+        let mut offers = Vec::new();
+        flow.out.put_on_offer(|delivery| {
+            let deal = delivery.deal.as_ref().expect("only dealt ones are offered");
+            offers.push(Offered {
+                group: deal.group.clone(),
+                message: delivery.message.clone(),
+                by,
+                ticket: Some(deal.ticket),
+            });
+        });
         for offer in offers {
             self.offer(now, offer, fx);
         }
@@ -392,12 +406,21 @@ impl Shard {
             (Some(deal), None | Some(Stage::Ack)) => deal,
             _ => return self.forget(&delivery, Some(Drop::SessionEnded)),
         };
+        if deal.on_offer {
+            self.groups.orphans.insert(deal.ticket, delivery);
+            return;
+        }
+        self.give_back(now, by, delivery, fx);
+    }
+
+    /// Gives a held delivery back to its group.
+    fn give_back(&mut self, now: Now, by: ClientRef, delivery: Delivery, fx: &mut Effects) {
         self.counters.ledger.held -= 1;
         self.counters.ledger.forwarded += 1;
         self.counters.queued_bytes -= delivery.size();
-        let group = deal.group.clone();
+        let Some(deal) = delivery.deal else { return };
         let offer = Offered {
-            group,
+            group: deal.group,
             message: delivery.message,
             by,
             ticket: None,
@@ -420,34 +443,54 @@ impl Shard {
             let n = group.map_or(0, |group| self.deal(now, group, &mut parcel, fx));
             return self.counters.ledger.fan_out(n);
         };
-        let Some(group) = group else { return };
-        let Some(member) = self.choose(group, Some(by), fx) else {
-            return;
-        };
-        self.counters.ledger.arrived += 1;
-        self.deal_to(now, (group, member), &mut parcel, fx);
-        if by.shard == self.options.shard {
-            self.handle_taken(by, ticket);
-        } else {
-            fx.mail
-                .post(by.shard, Envelope::Taken { client: by, ticket });
+        let other = group.and_then(|group| Some((group, self.choose(group, Some(by), fx)?)));
+        let taken = other.is_some();
+        if let Some(other) = other {
+            self.counters.ledger.arrived += 1;
+            self.deal_to(now, other, &mut parcel, fx);
         }
+        if by.shard == self.options.shard {
+            return self.handle_answered(now, (by, ticket, taken), fx);
+        }
+        let answer = Envelope::Answered {
+            client: by,
+            ticket,
+            taken,
+        };
+        fx.mail.post(by.shard, answer);
     }
 
-    /// At the member: another one has it.
-    pub(super) fn handle_taken(&mut self, client: ClientRef, ticket: u32) {
-        self.counters.ledger.forwarded += 1;
-        let taken = self.named(client).and_then(|slot| {
+    /// At the member: what came of an offer.
+    pub(super) fn handle_answered(
+        &mut self,
+        now: Now,
+        (client, ticket, taken): (ClientRef, u32, bool),
+        fx: &mut Effects,
+    ) {
+        self.counters.ledger.forwarded += u64::from(taken);
+        if let Some(orphan) = self.groups.orphans.remove(&ticket) {
+            if !taken {
+                return self.give_back(now, client, orphan, fx);
+            }
+            self.counters.ledger.held -= 1;
+            self.counters.queued_bytes -= orphan.size();
+            return;
+        }
+        let slot = self.named(client);
+        let settled = slot.and_then(|slot| {
             let session = self.sessions.get_mut(slot)?;
-            session.flow.as_mut()?.out.remove_dealt(ticket)
+            session.flow.as_mut()?.out.settle_offer(ticket, taken)
         });
-        match taken {
+        match settled {
             Some(delivery) => {
                 self.counters.ledger.held -= 1;
                 self.counters.queued_bytes -= delivery.size();
             }
-            // It came back and acknowledged in the meantime: the group has got two.
-            None => self.counters.ledger.copies += 1,
+            // Acknowledged meanwhile, by a client that did not wait to be sent it again.
+            None => self.counters.ledger.copies += u64::from(taken),
+        }
+        if let Some(slot) = slot {
+            self.pump(now, slot, fx);
         }
     }
 }

@@ -180,6 +180,7 @@ impl Shard {
             shards,
             after: None,
             asked: false,
+            overtaken: Vec::new(),
         }
     }
 
@@ -255,7 +256,11 @@ impl Shard {
         session.subscriptions.retain(|known| *known != id);
         if let Some(flow) = &mut session.flow {
             // What was asked for and not begun is not wanted any more (MQTT-3.10.4-2).
-            flow.pulls.retain(|pull| *pull.filter != *filter.levels);
+            let still_wanted = |pull: &RetainedPull| *pull.filter != *filter.levels;
+            flow.pulls.retain(still_wanted);
+            for waiting in &mut flow.subacks {
+                waiting.pulls.retain(still_wanted);
+            }
         }
         ReasonCode::Success
     }

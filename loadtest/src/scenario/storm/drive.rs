@@ -6,7 +6,6 @@ use crate::run::Shared;
 use crate::scenario::devices::{Crowd, DeviceOptions, Intent};
 use ringmq::codec::Version;
 use std::io;
-use std::sync::atomic::Ordering;
 
 /// # Errors
 /// The epoll set does not work.
@@ -19,9 +18,6 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
     let mut crowd = Crowd::new(&storm.common, options, total, (shard, shared))?;
     let ramp = storm.common.ramp(crowd.clients());
     crowd.connect(ramp).await?;
-    if crowd.fleet.stats.up > 0 {
-        storm.has_begun.store(true, Ordering::Relaxed);
-    }
     crowd
         .meet(Gate::Connected as usize, storm.options.hold_ns)
         .await?;
@@ -30,18 +26,14 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
     crowd.fleet.stats.up = first.up;
     crowd.faults_before = first.refused_count + first.lost_count;
 
-    let mut began_ns = crowd.fleet.now_ns;
-    let mut back = 0;
-    // Nobody came up at first: nobody would come back.
-    if storm.has_begun.load(Ordering::Relaxed) {
-        cut_off(storm, &mut crowd).await?;
-        began_ns = crowd.fleet.now_ns;
-        come_back(storm, &mut crowd).await?;
-        crowd.meet(Gate::Back as usize, 0).await?;
-        back = crowd.up().count() as u64;
-        greet_all(storm, &mut crowd, shared).await?;
-        crowd.meet(Gate::Received as usize, 0).await?;
-    }
+    cut_off(storm, &mut crowd).await?;
+    let began_ns = crowd.fleet.now_ns;
+    come_back(storm, &mut crowd).await?;
+    crowd.meet(Gate::Back as usize, 0).await?;
+    let back = crowd.up().count() as u64;
+    greet_all(storm, &mut crowd, shared).await?;
+    crowd.meet(Gate::Received as usize, 0).await?;
+
     crowd.devices.tally.lost = crowd.devices.missing(crowd.up());
     let again = std::mem::take(&mut crowd.fleet.stats);
     crowd.fleet.stats.up = again.up;

@@ -11,7 +11,6 @@ use crate::net::FleetStats;
 use crate::report::{Report, text};
 use crate::run::{Samples, Scenario, Shared, Totals};
 use ringmq::codec::QoS;
-use std::sync::atomic::AtomicBool;
 
 #[derive(Clone, Copy, Debug)]
 pub struct StormOptions {
@@ -37,8 +36,6 @@ pub struct StormOptions {
 pub struct Storm {
     common: Common,
     options: StormOptions,
-    /// Somebody has connected. Settled when all executors have met after that.
-    has_begun: AtomicBool,
 }
 
 /// Points at which executors meet.
@@ -69,11 +66,7 @@ pub struct Outcome {
 
 impl Storm {
     pub fn new(common: Common, options: StormOptions) -> Storm {
-        Storm {
-            common,
-            options,
-            has_begun: AtomicBool::new(false),
-        }
+        Storm { common, options }
     }
 
     /// Messages to each client while it is away.

@@ -5,7 +5,6 @@ use crate::report::{Report, Value, text};
 use crate::run::{Sample, Samples};
 use crate::scenario::summary;
 use ringmq::codec::QoS;
-use std::sync::atomic::Ordering;
 
 pub fn report(storm: &Storm, outcomes: Vec<Outcome>, samples: &Samples) -> Report {
     let sum = outcomes
@@ -125,10 +124,6 @@ fn judge(storm: &Storm, sum: &Outcome, samples: &Samples, report: &mut Report) {
     }
     summary::judge_tally(&tally, report);
     summary::judge_connections(&sum.first, report);
-    if !storm.has_begun.load(Ordering::Relaxed) && !samples.was_interrupted {
-        let sentence = "nobody connected, so nobody was cut off";
-        report.problems.push(sentence.into());
-    }
     report.problem(sum.again.failed, "clients did not come back");
     report.problem(sum.again.lost.total(), "connections were lost again");
     report.problem(sum.counts.sessions_missing, "sessions were gone");

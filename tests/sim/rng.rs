@@ -1,0 +1,89 @@
+//! All randomness of a world: a seed, or the bytes of a fuzzer.
+
+/// SplitMix64, or a fuzzer's bytes for as long as they last.
+pub struct Rng {
+    state: u64,
+    tape: Vec<u8>,
+    at: usize,
+}
+
+impl Rng {
+    /// Everything from one number.
+    pub fn seeded(seed: u64) -> Rng {
+        Rng {
+            state: seed,
+            tape: Vec::new(),
+            at: 0,
+        }
+    }
+
+    /// Choices from `tape`, and from a fixed seed when it is used up.
+    pub fn taped(tape: &[u8]) -> Rng {
+        Rng {
+            state: 1,
+            tape: tape.to_vec(),
+            at: 0,
+        }
+    }
+
+    /// Whether the tape, if there was one, is used up.
+    pub fn is_used_up(&self) -> bool {
+        self.at >= self.tape.len()
+    }
+
+    /// Any number.
+    pub fn next(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`, which is not 0.
+    pub fn below(&mut self, n: u64) -> u64 {
+        if self.at < self.tape.len() {
+            let byte = u64::from(self.tape[self.at]);
+            self.at += 1;
+            let wide = n > 256 && self.at < self.tape.len();
+            let low = if wide {
+                u64::from(self.tape[self.at])
+            } else {
+                0
+            };
+            self.at += usize::from(wide);
+            return (byte + 256 * low) % n;
+        }
+        self.next() % n
+    }
+
+    /// A number from `low` to `high`, both included.
+    pub fn range(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == n - 1
+    }
+
+    /// True `n` times of a hundred.
+    pub fn percent(&mut self, n: u64) -> bool {
+        self.below(100) < n
+    }
+
+    /// One of `items`, which are not none.
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len() as u64) as usize]
+    }
+
+    /// How much of `available` is taken at once: often all, often a few bytes.
+    pub fn fragment(&mut self, available: usize) -> usize {
+        let most = match self.below(4) {
+            0 => 8,
+            1 => 64,
+            _ => 65_536,
+        };
+        (1 + self.below(most) as usize).min(available)
+    }
+}
