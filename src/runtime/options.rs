@@ -130,6 +130,6 @@ mod tests {
         let options = options(&settings, 0, 4);
         assert_eq!(options.limits.subscriptions_max, usize::MAX);
         assert!(options.limits.memory_budget_bytes > 0);
-        assert_eq!(options.mqtt.server_keep_alive_s, None);
+        assert_eq!(options.mqtt.keep_alive_max_s, None);
     }
 }

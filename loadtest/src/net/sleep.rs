@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const TIMER_SLOT: u32 = u32::MAX;
 /// How long a wait stays in `epoll_wait` itself before it goes to sleep in the ring, where other
 /// tasks of the executor run and where it costs several system calls more.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER_MS: u64 = 2;
 /// How often a busy executor lets its other tasks run.
 const YIELD_NS: u64 = 10 * MS;
 
@@ -52,15 +52,15 @@ impl Sleeper {
             glommio::executor().yield_task_queue_now().await;
         }
         if until_ns <= now_ns {
-            return poller.wait(Some(Duration::ZERO));
+            return poller.wait(Some(0));
         }
         self.arm(until_ns)?;
-        let events = poller.wait(Some(LINGER))?;
+        let events = poller.wait(Some(LINGER_MS))?;
         if events > 0 {
             return Ok(events);
         }
         has_event(poller.as_fd(), Some(Duration::from_secs(1))).await?;
-        poller.wait(Some(Duration::ZERO))
+        poller.wait(Some(0))
     }
 
     fn arm(&mut self, until_ns: u64) -> io::Result<()> {
