@@ -1,7 +1,8 @@
 //! ringmq: an MQTT broker for large device fleets.
 //!
 //! Modules point one way:
-//! `base <- codec <- message <- {session, routing, auth} <- shard <- {net, store, control} <- runtime <- cli`.
+//! `base <- codec <- message <- {session, routing, auth} <- shard`, and from there
+//! `shard <- {net, control, config} <- runtime <- cli`.
 //! Up to and including `shard` everything is sans-io: no socket, clock, thread or randomness.
 
 pub mod auth;

@@ -57,109 +57,111 @@ fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn mistakes_are_told_with_file_line_and_nearest_key() {
-    for (text, told) in [
-        (
-            "[mqtt]\n\npacket_byte_max = 1\n",
-            "FILE:3: unknown key `mqtt.packet_byte_max`; the nearest is `mqtt.packet_bytes_max`",
-        ),
-        (
-            "[mqtt]\nqueue_length_max = 1",
-            "FILE:2: unknown key `mqtt.queue_length_max`; the nearest is `limits.queue_length_max`",
-        ),
-        (
-            "# first\n[limit]\n",
-            "FILE:2: unknown section `limit`; the nearest is `limits`",
-        ),
-        (
-            "shards = 2\n",
-            "FILE:1: unknown key `shards`; the nearest is `node.shards`",
-        ),
-        ("node = 2\n", "FILE:1: `node` is a section: write [node]"),
-        (
-            "[node]\nshards = 129\n",
-            "FILE:2: node.shards: 129 is out of range: 1 to 128, or 0 (one for each CPU)",
-        ),
-        (
-            "[node]\nshards = \"two\"\n",
-            "FILE:2: node.shards: `two` is not a whole number",
-        ),
-        (
-            "[node]\nshards = -1\n",
-            "FILE:2: node.shards: `-1` is not a whole number",
-        ),
-        (
-            "[node]\nshards = 1.5\n",
-            "FILE:2: node.shards: `1.5` is not a whole number",
-        ),
-        (
-            "[node]\nshards = { a = 1 }\n",
-            "FILE:2: node.shards: a value is wanted, not a table",
-        ),
-        (
-            "[mqtt]\npacket_bytes_max = \"1 mile\"\n",
-            "FILE:2: mqtt.packet_bytes_max: `mile` is no unit of size: use B, KiB, MiB, GiB or TiB",
-        ),
-        (
-            "[mqtt]\npacket_bytes_max = \"300MiB\"\n",
-            "FILE:2: mqtt.packet_bytes_max: 300MiB is out of range: 1KiB to 268435455",
-        ),
-        (
-            "[mqtt]\nconnect_timeout_s = \"1500ms\"\n",
-            "FILE:2: mqtt.connect_timeout_s: 1500ms is not a whole number of seconds",
-        ),
-        (
-            "[mqtt]\nretain_available = \"yes\"\n",
-            "FILE:2: mqtt.retain_available: `yes` is neither true nor false",
-        ),
-        (
-            "[node]\nlog_level = \"verbose\"\n",
-            "FILE:2: node.log_level: `verbose` is none of off, error, warn, info, debug, trace",
-        ),
-        (
-            "[node]\ncpus = [0, 0]\n",
-            "FILE:2: node.cpus: CPU 0 is in the list twice",
-        ),
-        (
-            "[node]\nname = \"ring mq\"\n",
-            "FILE:2: node.name: `ring mq` is no node name: write name@host in letters, digits, \
-             . _ -",
-        ),
-        (
-            "[[listener]]\nurl = \"tcp://here:1883\"\n",
-            "FILE:2: listener.url: `here` is no IP address (names are not looked up)",
-        ),
-        (
-            "[[listener]]\nuri = \"tcp://:1883\"\n",
-            "FILE:2: unknown key `listener.uri`; the nearest is `listener.url`",
-        ),
-        (
-            "[listener]\nurl = \"tcp://:1\"\n",
-            "FILE:1: a listener is written [[listener]]",
-        ),
-        (
-            "\n[[listener]]\nurl = \"tls://:8883\"\n",
-            "FILE:2: tls://0.0.0.0:8883: tls is not in this build yet",
-        ),
-        (
-            "[[listener]]\nmountpoint = \"a/\"\n",
-            "FILE:1: listener.mountpoint is not in this build yet",
-        ),
-        (
-            "[[listener]]\n[[listener]]\n",
-            "FILE:2: tcp://0.0.0.0:1883 is listened on twice",
-        ),
-        (
-            "[limits]\nqueue_bytes_max = \"64KiB\"\n",
-            "FILE:2: limits.queue_bytes_max (64KiB) is less than mqtt.packet_bytes_max (1MiB)",
-        ),
-        (
-            "[mqtt]\npacket_bytes_max = \"2MiB\"\n",
-            "FILE:2: limits.outbox_bytes_max (1MiB) is less than mqtt.packet_bytes_max (2MiB)",
-        ),
-    ] {
-        assert_eq!(File::new(text).mistakes(), told, "{text}");
+    for (text, told) in MISTAKES {
+        assert_eq!(File::new(text).mistakes(), *told, "{text}");
     }
 }
+
+const MISTAKES: &[(&str, &str)] = &[
+    (
+        "[mqtt]\n\npacket_byte_max = 1\n",
+        "FILE:3: unknown key `mqtt.packet_byte_max`; the nearest is `mqtt.packet_bytes_max`",
+    ),
+    (
+        "[mqtt]\nqueue_length_max = 1",
+        "FILE:2: unknown key `mqtt.queue_length_max`; the nearest is `limits.queue_length_max`",
+    ),
+    (
+        "# first\n[limit]\n",
+        "FILE:2: unknown section `limit`; the nearest is `limits`",
+    ),
+    (
+        "shards = 2\n",
+        "FILE:1: unknown key `shards`; the nearest is `node.shards`",
+    ),
+    ("node = 2\n", "FILE:1: `node` is a section: write [node]"),
+    (
+        "[node]\nshards = 129\n",
+        "FILE:2: node.shards: 129 is out of range: 1 to 128, or 0 (one for each CPU)",
+    ),
+    (
+        "[node]\nshards = \"two\"\n",
+        "FILE:2: node.shards: `two` is not a whole number",
+    ),
+    (
+        "[node]\nshards = -1\n",
+        "FILE:2: node.shards: `-1` is not a whole number",
+    ),
+    (
+        "[node]\nshards = 1.5\n",
+        "FILE:2: node.shards: `1.5` is not a whole number",
+    ),
+    (
+        "[node]\nshards = { a = 1 }\n",
+        "FILE:2: node.shards: a value is wanted, not a table",
+    ),
+    (
+        "[mqtt]\npacket_bytes_max = \"1 mile\"\n",
+        "FILE:2: mqtt.packet_bytes_max: `mile` is no unit of size: use B, KiB, MiB, GiB or TiB",
+    ),
+    (
+        "[mqtt]\npacket_bytes_max = \"300MiB\"\n",
+        "FILE:2: mqtt.packet_bytes_max: 300MiB is out of range: 1KiB to 268435455",
+    ),
+    (
+        "[mqtt]\nconnect_timeout_s = \"1500ms\"\n",
+        "FILE:2: mqtt.connect_timeout_s: 1500ms is not a whole number of seconds",
+    ),
+    (
+        "[mqtt]\nretain_available = \"yes\"\n",
+        "FILE:2: mqtt.retain_available: `yes` is neither true nor false",
+    ),
+    (
+        "[node]\nlog_level = \"verbose\"\n",
+        "FILE:2: node.log_level: `verbose` is none of off, error, warn, info, debug, trace",
+    ),
+    (
+        "[node]\ncpus = [0, 0]\n",
+        "FILE:2: node.cpus: CPU 0 is in the list twice",
+    ),
+    (
+        "[node]\nname = \"ring mq\"\n",
+        "FILE:2: node.name: `ring mq` is no node name: write name@host in letters, digits, \
+             . _ -",
+    ),
+    (
+        "[[listener]]\nurl = \"tcp://here:1883\"\n",
+        "FILE:2: listener.url: `here` is no IP address (names are not looked up)",
+    ),
+    (
+        "[[listener]]\nuri = \"tcp://:1883\"\n",
+        "FILE:2: unknown key `listener.uri`; the nearest is `listener.url`",
+    ),
+    (
+        "[listener]\nurl = \"tcp://:1\"\n",
+        "FILE:1: a listener is written [[listener]]",
+    ),
+    (
+        "\n[[listener]]\nurl = \"tls://:8883\"\n",
+        "FILE:2: tls://0.0.0.0:8883: tls is not in this build yet",
+    ),
+    (
+        "[[listener]]\nmountpoint = \"a/\"\n",
+        "FILE:1: listener.mountpoint is not in this build yet",
+    ),
+    (
+        "[[listener]]\n[[listener]]\n",
+        "FILE:2: tcp://0.0.0.0:1883 is listened on twice",
+    ),
+    (
+        "[limits]\nqueue_bytes_max = \"64KiB\"\n",
+        "FILE:2: limits.queue_bytes_max (64KiB) is less than mqtt.packet_bytes_max (1MiB)",
+    ),
+    (
+        "[mqtt]\npacket_bytes_max = \"2MiB\"\n",
+        "FILE:2: limits.outbox_bytes_max (1MiB) is less than mqtt.packet_bytes_max (2MiB)",
+    ),
+];
 
 #[test]
 fn every_mistake_is_told_in_the_order_of_lines() {

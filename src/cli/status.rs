@@ -168,11 +168,36 @@ mod tests {
             data_dir: "/data".into(),
             ..Process::default()
         };
+        let node = busy_node();
+        assert_eq!(
+            text(&Status { process, node }),
+            "Node 'ringmq@127.0.0.1' is started\n\
+             ringmq 0.1.0 is running\n\
+             process       7\n\
+             uptime        1h 1m\n\
+             config        etc/ringmq.toml\n\
+             data          /data\n\
+             shard 0       CPU 3, 1,200 connections, 1,300 sessions\n\
+             shard 1       no CPU of its own, 0 connections, 0 sessions\n\
+             listener      tcp://0.0.0.0:1883, 1,200 connections\n\
+             connections   1,200 of 100,000\n\
+             sessions      1,300\n\
+             subscriptions 5\n\
+             retained      2 messages, 1.5 KiB\n\
+             memory        0 B queued of 6 GiB budget, 24 MiB resident\n\
+             messages      10 received + 1 internal + 4 copies\n            \
+             = 9 delivered + 2 queued + 1 expired + 2 dropped + 1 between shards\n\
+             dropped       2 no_subscriber\n\
+             refused       3 not_mqtt\n"
+        );
+    }
+
+    fn busy_node() -> NodeStatus {
         let count = |reason: &str, count| Count {
             reason: reason.into(),
             count,
         };
-        let node = NodeStatus {
+        NodeStatus {
             shards: vec![
                 ShardStatus {
                     cpu: Some(3),
@@ -211,28 +236,7 @@ mod tests {
                 dropped: vec![count("no_subscriber", 2), count("queue_full", 0)],
             },
             refusals: vec![count("not_mqtt", 3)],
-        };
-        assert_eq!(
-            text(&Status { process, node }),
-            "Node 'ringmq@127.0.0.1' is started\n\
-             ringmq 0.1.0 is running\n\
-             process       7\n\
-             uptime        1h 1m\n\
-             config        etc/ringmq.toml\n\
-             data          /data\n\
-             shard 0       CPU 3, 1,200 connections, 1,300 sessions\n\
-             shard 1       no CPU of its own, 0 connections, 0 sessions\n\
-             listener      tcp://0.0.0.0:1883, 1,200 connections\n\
-             connections   1,200 of 100,000\n\
-             sessions      1,300\n\
-             subscriptions 5\n\
-             retained      2 messages, 1.5 KiB\n\
-             memory        0 B queued of 6 GiB budget, 24 MiB resident\n\
-             messages      10 received + 1 internal + 4 copies\n            \
-             = 9 delivered + 2 queued + 1 expired + 2 dropped + 1 between shards\n\
-             dropped       2 no_subscriber\n\
-             refused       3 not_mqtt\n"
-        );
+        }
     }
 
     #[test]

@@ -257,11 +257,11 @@ impl Group {
             let (first, second) = (hash(&self.members[one]), hash(&self.members[two]));
             // Kept by `add`: every member of an indexed group has a position.
             let at = self.positions.find_mut(first, |&at| at as usize == one);
-            *at.expect("indexed") = u32::MAX;
+            *at.expect("an indexed group has all members") = u32::MAX;
             let at = self.positions.find_mut(second, |&at| at as usize == two);
-            *at.expect("indexed") = one as u32;
+            *at.expect("an indexed group has all members") = one as u32;
             let at = self.positions.find_mut(first, |&at| at == u32::MAX);
-            *at.expect("indexed") = two as u32;
+            *at.expect("an indexed group has all members") = two as u32;
         }
         self.members.swap(one, two);
     }

@@ -121,7 +121,10 @@ impl Shard {
             }
         }
         let slot = conn.session;
-        let session = self.sessions.get_mut(slot).expect("up");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("who is up has a session");
         session.conn = None;
         session.disconnected_ms = now.ms;
         if let Some(flow) = &mut session.flow {

@@ -354,7 +354,10 @@ impl Shard {
     ) -> bool {
         let mqtt = &self.options.mqtt;
         let conn = self.conns.get(id.0).expect("looked up by the caller");
-        let session = self.sessions.get(conn.session).expect("established");
+        let session = self
+            .sessions
+            .get(conn.session)
+            .expect("established by the caller");
         let absent = |available: bool| (!available).then_some(false);
         let properties = ConnAckProperties {
             session_expiry_s: pending.expiry_changed.then_some(pending.expiry_s),

@@ -229,7 +229,10 @@ impl Shard {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let ack = Ack::decode(frame.header, frame.body, conn.version)?;
         let slot = conn.session;
-        let session = self.sessions.get_mut(slot).expect("up");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("who is up has a session");
         let flow = session.flow_mut();
         let (packet_id, failed) = (ack.packet_id, ack.reason.is_error());
         let mut answer = None;
@@ -337,7 +340,12 @@ impl Shard {
         rare.reauthenticating = up;
         let client_id = match &rare.connect {
             Some(pending) => pending.client_id.clone(),
-            None => self.sessions.get(session).expect("up").client_id.clone(),
+            None => self
+                .sessions
+                .get(session)
+                .expect("who is up has a session")
+                .client_id
+                .clone(),
         };
         conn.attempt = attempt;
         let request = AuthRequest {

@@ -42,11 +42,11 @@ impl Shard {
         session_present: bool,
         fx: &mut Effects,
     ) {
-        let session = self.sessions.get(slot).expect("established");
+        let session = self.sessions.get(slot).expect("established by the caller");
         let conn = session
             .conn
             .and_then(|id| self.conns.get(id.0))
-            .expect("established");
+            .expect("established by the caller");
         let peer = conn.peer;
         let client_id = session.client_id.clone();
         fx.events.push(Event::Connected {

@@ -43,7 +43,7 @@ impl Shard {
         let aliases = &mut self
             .conns
             .get_mut(id.0)
-            .expect("looked up")
+            .expect("looked up by the caller")
             .rare_mut()
             .aliases;
         if !publish.topic.is_empty() {
@@ -82,7 +82,10 @@ impl Shard {
                 Version::V5 => self.options.mqtt.receive_maximum,
                 _ => u16::MAX,
             };
-            let session = self.sessions.get_mut(slot).expect("up");
+            let session = self
+                .sessions
+                .get_mut(slot)
+                .expect("who is up has a session");
             let inbound = &mut session.flow_mut().inbound;
             match inbound.handle_publish(publish.packet_id, receive_maximum) {
                 Arrival::New => {}
@@ -146,7 +149,10 @@ impl Shard {
             QoS::ExactlyOnce => AckKind::PubRec,
         };
         if kind == AckKind::PubRec && reason.is_error() && up.version == Version::V5 {
-            let session = self.sessions.get_mut(up.session).expect("up");
+            let session = self
+                .sessions
+                .get_mut(up.session)
+                .expect("who is up has a session");
             session.flow_mut().inbound.release(publish.packet_id);
         }
         conn_ack(self, id, (kind, publish.packet_id, reason), fx);

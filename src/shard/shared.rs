@@ -42,7 +42,10 @@ impl Shard {
         fx: &mut Effects,
     ) -> bool {
         let owner = ShardId(group_owner(share, filter, self.options.shards));
-        let session = self.sessions.get_mut(slot).expect("up");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("who is up has a session");
         let shared = session.shared.get_or_insert_default();
         let is_it = |known: &&mut SharedSubscription| {
             *known.key.share == *share && *known.key.filter == *filter
@@ -80,7 +83,10 @@ impl Shard {
         (share, filter): (&str, &str),
         fx: &mut Effects,
     ) -> bool {
-        let session = self.sessions.get_mut(slot).expect("up");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("who is up has a session");
         let Some(shared) = session.shared.as_mut() else {
             return false;
         };

@@ -62,7 +62,10 @@ impl Shard {
             pulls,
         };
         if waiting > 0 {
-            let session = self.sessions.get_mut(slot).expect("up");
+            let session = self
+                .sessions
+                .get_mut(slot)
+                .expect("who is up has a session");
             session.flow_mut().subacks.push(pending);
         } else {
             self.send_suback(now, id, pending, fx);
@@ -92,7 +95,10 @@ impl Shard {
             retain_as_published: options.retain_as_published,
             identifier: progress.identifier,
         };
-        let session = self.sessions.get(progress.slot).expect("up");
+        let session = self
+            .sessions
+            .get(progress.slot)
+            .expect("who is up has a session");
         let shared_len = session.shared.as_ref().map_or(0, |shared| shared.len());
         if session.subscriptions.len() + shared_len >= self.options.limits.subscriptions_max
             && !self.has_subscription(progress.slot, &filter)
@@ -108,7 +114,10 @@ impl Shard {
         let client = ClientKey(progress.slot);
         let subscribed = self.router.subscribe(client, filter.levels, subscription);
         if subscribed.is_new {
-            let session = self.sessions.get_mut(progress.slot).expect("up");
+            let session = self
+                .sessions
+                .get_mut(progress.slot)
+                .expect("who is up has a session");
             session.subscriptions.push(subscribed.id);
         }
         let wants_retained = match options.retain_handling {
@@ -138,7 +147,7 @@ impl Shard {
     }
 
     fn has_subscription(&self, slot: u32, filter: &Filter<'_>) -> bool {
-        let session = self.sessions.get(slot).expect("up");
+        let session = self.sessions.get(slot).expect("who is up has a session");
         match filter.share {
             Some(share) => session
                 .shared
@@ -206,7 +215,10 @@ impl Shard {
         if pending.pulls.is_empty() {
             return;
         }
-        let session = self.sessions.get_mut(slot).expect("up");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("who is up has a session");
         session.flow_mut().pulls.extend(pending.pulls);
         self.pump(now, slot, fx);
     }
@@ -252,7 +264,10 @@ impl Shard {
         let Some(id) = self.router.unsubscribe(ClientKey(slot), filter.levels) else {
             return ReasonCode::NoSubscriptionExisted;
         };
-        let session = self.sessions.get_mut(slot).expect("up");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("who is up has a session");
         session.subscriptions.retain(|known| *known != id);
         if let Some(flow) = &mut session.flow {
             // What was asked for and not begun is not wanted any more (MQTT-3.10.4-2).

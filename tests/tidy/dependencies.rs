@@ -12,12 +12,13 @@ const DOCUMENT: &str = "docs/dependencies.md";
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "loadtest/Cargo.toml", "fuzz/Cargo.toml"];
 const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 /// What a licence in a row has to offer, one of them at least.
-const LICENCES: [&str; 7] = [
+const LICENCES: [&str; 8] = [
     "MIT",
     "Apache-2.0",
     "BSD-2-Clause",
     "BSD-3-Clause",
     "ISC",
+    "NCSA",
     "Zlib",
     "Unicode-3.0",
 ];
