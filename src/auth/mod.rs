@@ -65,7 +65,7 @@ impl Authenticator for Anonymous {
             return Verdict::Refuse(ReasonCode::BadAuthenticationMethod);
         }
         let welcome = match self {
-            Anonymous::Loopback => request.peer.address.ip().to_canonical().is_loopback(),
+            Anonymous::Loopback => request.peer.ip().is_loopback(),
             Anonymous::Everywhere => true,
             Anonymous::Nowhere => false,
         };
@@ -84,10 +84,7 @@ mod tests {
         AuthRequest {
             conn: ConnId(0),
             attempt: 0,
-            peer: Peer {
-                address: address.parse().expect("a test address"),
-                listener: 0,
-            },
+            peer: Peer::plain(address.parse().expect("a test address"), 0),
             client_id: "c".into(),
             username: None,
             password: None,

@@ -1,12 +1,14 @@
 //! Containers that know nothing of MQTT: a paged slab that gives memory back, a calendar of
-//! deadlines, and the instants that the pure core is told.
+//! deadlines, and what the pure core is told of instants and of peers.
 
 pub mod calendar;
 pub mod id;
 pub mod paged;
+pub mod peer;
 pub mod time;
 
 pub use calendar::Calendar;
-pub use id::{ConnId, Peer, ShardId};
+pub use id::{ConnId, ShardId};
 pub use paged::Paged;
+pub use peer::{Peer, PeerCertificate, PeerIdentity, Transport};
 pub use time::Now;

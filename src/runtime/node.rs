@@ -187,7 +187,7 @@ fn client_info(client: &shard::ClientInfo, shard: u16) -> ClientInfo {
         client_id: client.client_id.to_string(),
         is_connected: client.peer.is_some(),
         username: client.username.as_deref().map(Into::into),
-        peer: client.peer.map(|peer| peer.address.to_string()),
+        peer: client.peer.as_ref().map(ToString::to_string),
         protocol: match client.version {
             Version::V31 => "3.1",
             Version::V311 => "3.1.1",

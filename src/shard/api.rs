@@ -51,6 +51,7 @@ pub enum Input<'a> {
 pub struct Move {
     pub conn: ConnId,
     pub to: ShardId,
+    pub peer: Peer,
     pub bytes: Vec<u8>,
 }
 

@@ -137,7 +137,7 @@ impl Shard {
             let what = violation.to_string();
             fx.events.push(Event::Violation {
                 client_id,
-                peer: conn.peer,
+                peer: conn.peer.clone(),
                 what,
             });
         }

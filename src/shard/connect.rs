@@ -44,10 +44,11 @@ impl Shard {
         let owner = owner_of(connect.client_id, self.options.shards);
         if owner != self.options.shard && !connect.client_id.is_empty() {
             self.counters.moved += 1;
-            self.conns.remove(id.0);
+            let conn = self.conns.remove(id.0);
             fx.moves.push(Move {
                 conn: id,
                 to: owner,
+                peer: conn.expect("bytes come from an open connection").peer,
                 bytes: rest.to_vec(),
             });
             return;
@@ -75,7 +76,7 @@ impl Shard {
         let request = AuthRequest {
             conn: id,
             attempt: conn.attempt,
-            peer: conn.peer,
+            peer: conn.peer.clone(),
             client_id: pending.client_id.clone(),
             username: connect.username.map(Into::into),
             password: connect.password.map(Into::into),

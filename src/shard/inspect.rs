@@ -107,7 +107,7 @@ impl Shard {
         ClientInfo {
             client_id: session.client_id.clone(),
             username: session.username.clone(),
-            peer: conn.map(|conn| conn.peer),
+            peer: conn.map(|conn| conn.peer.clone()),
             version: session.version,
             epoch: session.epoch,
             session_expiry_s: session.expiry_s,

@@ -351,7 +351,7 @@ impl Shard {
         let request = AuthRequest {
             conn: id,
             attempt: conn.attempt,
-            peer: conn.peer,
+            peer: conn.peer.clone(),
             client_id,
             username: None,
             password: None,

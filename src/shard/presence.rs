@@ -47,11 +47,11 @@ impl Shard {
             .conn
             .and_then(|id| self.conns.get(id.0))
             .expect("established by the caller");
-        let peer = conn.peer;
+        let peer = conn.peer.clone();
         let client_id = session.client_id.clone();
         fx.events.push(Event::Connected {
             client_id,
-            peer,
+            peer: peer.clone(),
             session_present,
         });
         let what = What::Connected {
@@ -63,7 +63,7 @@ impl Shard {
             },
             connack: 0,
         };
-        self.announce(now, (slot, peer), ("connected", what), fx);
+        self.announce(now, (slot, &peer), ("connected", what), fx);
     }
 
     pub(super) fn announce_disconnected(
@@ -74,20 +74,20 @@ impl Shard {
         fx: &mut Effects,
     ) {
         let session = self.sessions.get(slot).expect("looked up by the caller");
-        let (client_id, peer, reason) = (session.client_id.clone(), conn.peer, ending.name());
+        let (client_id, reason) = (session.client_id.clone(), ending.name());
         fx.events.push(Event::Disconnected {
             client_id,
-            peer,
+            peer: conn.peer.clone(),
             reason,
         });
         let what = What::Disconnected { reason };
-        self.announce(now, (slot, peer), ("disconnected", what), fx);
+        self.announce(now, (slot, &conn.peer), ("disconnected", what), fx);
     }
 
     fn announce(
         &mut self,
         now: Now,
-        (slot, peer): (u32, Peer),
+        (slot, peer): (u32, &Peer),
         (event, what): (&str, What),
         fx: &mut Effects,
     ) {
@@ -104,7 +104,7 @@ impl Shard {
         let presence = Presence {
             clientid: &session.client_id,
             username: session.username.as_deref(),
-            ipaddress: peer.address.ip().to_string(),
+            ipaddress: peer.ip().to_string(),
             epoch: session.epoch,
             ts: now.unix_ms,
             what,

@@ -118,10 +118,7 @@ impl Link {
 /// The address by which events name a link.
 pub fn peer_of(link: usize) -> Peer {
     let address = IpAddr::V4(Ipv4Addr::from(0x7f00_0000 | link as u32));
-    Peer {
-        address: SocketAddr::new(address, 1),
-        listener: 0,
-    }
+    Peer::plain(SocketAddr::new(address, 1), 0)
 }
 
 /// The link with this address.

@@ -32,7 +32,7 @@ impl Driver {
                     let listener = listener.index;
                     self.bucket.spend();
                     self.crowd.join(listener);
-                    self.open(socket, Peer { address, listener });
+                    self.open(socket, Peer::plain(address, listener));
                 }
                 Accepted::Gone => {}
                 Accepted::Nobody => return,

@@ -57,7 +57,7 @@ impl Driver {
             None => Ok(()),
         };
         if let Err(error) = added {
-            tracing::error!(peer = %peer.address, %error, "a connection cannot be watched");
+            tracing::error!(peer = %peer, %error, "a connection cannot be watched");
             self.release(slot);
             return None;
         }

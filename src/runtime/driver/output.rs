@@ -3,11 +3,10 @@
 use super::super::mail::{Mail, Passed};
 use super::super::mesh::Outgoing;
 use super::Driver;
-use crate::base::{ConnId, Peer, ShardId};
+use crate::base::{ConnId, ShardId};
 use crate::codec::ReasonCode;
 use crate::log_limited;
 use crate::net::connection::{Sent, send};
-use crate::net::listener::peer_address;
 use crate::shard::mail::{MailRoute, PostOffice};
 use crate::shard::{Envelope, Event, Input, Move, Verdict};
 
@@ -28,18 +27,9 @@ impl Driver {
     /// Does what the shard asked for.
     pub(super) fn carry_out(&mut self) {
         self.post_mail();
-        for at in 0..self.fx.moves.len() {
-            let moved = std::mem::replace(
-                &mut self.fx.moves[at],
-                Move {
-                    conn: ConnId(0),
-                    to: ShardId(0),
-                    bytes: Vec::new(),
-                },
-            );
+        for moved in std::mem::take(&mut self.fx.moves) {
             self.pass_on(moved);
         }
-        self.fx.moves.clear();
         // Before the writing, so that it knows which flushes are a connection's last.
         for &conn in &self.fx.closes {
             if let Some(conn) = self.conns.get_mut(conn.0) {
@@ -120,18 +110,17 @@ impl Driver {
         let listener = conn.listener;
         self.fx.out.discard(moved.conn);
         self.freed.push(moved.conn.0);
-        match (self.poller.forget(&socket), peer_address(&socket)) {
-            (Ok(()), Ok(address)) => {
-                let passed = Passed {
-                    socket,
-                    peer: Peer { address, listener },
-                    bytes: moved.bytes,
-                };
-                self.out.post(moved.to.0, Mail::Socket(Box::new(passed)));
-            }
-            // Reset meanwhile: there is nobody to hand over.
-            _ => self.crowd.leave(listener),
+        if let Err(error) = self.poller.forget(&socket) {
+            tracing::error!(peer = %moved.peer, %error, "a connection cannot be handed over");
+            return self.crowd.leave(listener);
         }
+        // One that was reset meanwhile is noticed by its owner.
+        let passed = Passed {
+            socket,
+            peer: moved.peer,
+            bytes: moved.bytes,
+        };
+        self.out.post(moved.to.0, Mail::Socket(Box::new(passed)));
     }
 
     /// Nobody in this process decides later than at once, so there is nothing that could answer:
@@ -159,27 +148,22 @@ fn log(event: &Event) {
             peer,
             session_present,
         } => {
-            tracing::debug!(%client_id, peer = %peer.address, session_present, "connected");
+            tracing::debug!(%client_id, peer = %peer, session_present, "connected");
         }
         Event::Disconnected {
             client_id,
             peer,
             reason,
-        } => tracing::debug!(%client_id, peer = %peer.address, reason, "disconnected"),
+        } => tracing::debug!(%client_id, peer = %peer, reason, "disconnected"),
         Event::Refused { peer, reason } => {
-            log_limited!(info, LOG_LINES_PER_S, "{} refused: {reason}", peer.address);
+            log_limited!(info, LOG_LINES_PER_S, "{peer} refused: {reason}");
         }
         Event::Violation {
             client_id,
             peer,
             what,
         } => {
-            let address = peer.address;
-            log_limited!(
-                info,
-                LOG_LINES_PER_S,
-                "{client_id:?} at {address} cut: {what}"
-            );
+            log_limited!(info, LOG_LINES_PER_S, "{client_id:?} at {peer} cut: {what}");
         }
     }
 }

@@ -281,10 +281,7 @@ fn find(clients: &mut BTreeMap<Name, Client>, shard: usize, id: ConnId) -> Optio
 }
 
 fn peer() -> Peer {
-    Peer {
-        address: "127.0.0.1:50000".parse().expect("an address"),
-        listener: 0,
-    }
+    Peer::plain("127.0.0.1:50000".parse().expect("an address"), 0)
 }
 
 fn mqtt_options(settings: &Settings) -> MqttOptions {
