@@ -11,6 +11,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod control;
+pub mod identity;
 pub mod limits;
 pub mod logging;
 pub mod message;

@@ -49,6 +49,20 @@ pub const CONTROL_PAGE_MAX: usize = 1000;
 /// Time in which a request has to arrive and its reply has to be taken, in milliseconds.
 pub const CONTROL_TIMEOUT_MS: u64 = 1000;
 
+// Ceilings: identity.
+
+/// Most access rules in one file, or of one client.
+pub const ACL_RULES_MAX: usize = 10_000;
+/// Topics whose access decision a client's session remembers.
+pub const ACL_CACHE_TOPICS_MAX: usize = 16;
+/// How deep terms of an access rule may be nested.
+pub const ACL_NESTING_MAX: usize = 16;
+
+/// Most threads on which sources of identities may block.
+pub const AUTH_THREADS_MAX: usize = 256;
+/// Most clients that may wait for one of them.
+pub const AUTH_WAITING_MAX: usize = 10_000_000;
+
 // Defaults, in the order of `etc/ringmq.toml`.
 
 pub const STOP_DEADLINE_S_DEFAULT: u64 = 10;
@@ -74,6 +88,11 @@ pub const RETAINED_MESSAGES_DEFAULT: u64 = 1_000_000;
 pub const RETAINED_BYTES_DEFAULT: u64 = 1 << 30;
 pub const RETAINED_PAYLOAD_BYTES_DEFAULT: u64 = 1 << 20;
 pub const MAILBOX_SLOTS_DEFAULT: u64 = 4096;
+pub const AUTH_THREADS_DEFAULT: u64 = 4;
+pub const AUTH_WAITING_DEFAULT: u64 = 100_000;
+pub const AUTH_DEADLINE_S_DEFAULT: u64 = 5;
+pub const AUTH_MEMO_S_DEFAULT: u64 = 300;
+pub const AUTH_MEMO_ENTRIES_DEFAULT: u64 = 1_000_000;
 pub const SYS_INTERVAL_S_DEFAULT: u64 = 60;
 
 const _: () = {
@@ -102,6 +121,10 @@ const _: () = {
     assert!(PACKET_BYTES_DEFAULT <= OUTBOX_BYTES_DEFAULT);
     assert!(RETAINED_PAYLOAD_BYTES_DEFAULT <= PACKET_BYTES_DEFAULT);
     assert!(RETAINED_PAYLOAD_BYTES_DEFAULT <= RETAINED_BYTES_DEFAULT);
+    // Whoever waits for its verdict is answered before its CONNECT is given up.
+    assert!(AUTH_DEADLINE_S_DEFAULT < CONNECT_TIMEOUT_S_DEFAULT);
+    assert!(AUTH_THREADS_DEFAULT as usize <= AUTH_THREADS_MAX);
+    assert!(AUTH_WAITING_DEFAULT as usize <= AUTH_WAITING_MAX);
     assert!(MAILBOX_SLOTS_DEFAULT.is_power_of_two());
     assert!(MAILBOX_SLOTS_DEFAULT <= MAILBOX_SLOTS_MAX);
 };

@@ -1,11 +1,22 @@
-//! Who may come in. The shard asks an [`Authenticator`]; what stands behind it (a user store, a
-//! database, a token) is not the shard's business, nor how long it takes.
+//! Who may come in, and what they may do then: questions, verdicts, access rules and password
+//! formats. The shard asks an [`Authenticator`]; what stands behind it (a user store, a database,
+//! a token) is not the shard's business, nor how long it takes.
+
+pub mod acl;
+mod anonymous;
+mod grant;
+mod revision;
+
+pub use acl::{Cidr, Rules};
+pub use anonymous::Anonymous;
+pub use grant::{Grant, Identity};
+pub use revision::{Revision, Whom};
 
 use crate::base::{ConnId, Peer};
 use crate::codec::ReasonCode;
 
 /// A question to whoever authenticates.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AuthRequest {
     pub conn: ConnId,
     /// Names the attempt, so that a late verdict does not meet another connection.
@@ -17,7 +28,9 @@ pub struct AuthRequest {
     /// Enhanced authentication (MQTT 5 section 4.12): the method, and the data of this step.
     pub method: Option<Box<str>>,
     pub data: Option<Box<[u8]>>,
-    /// Whether this is the first step, a further one, or a re-authentication.
+    /// What the last [`Verdict::Challenge`] of this exchange gave to be kept.
+    pub state: Option<Box<[u8]>>,
+    /// Whether this is the first step, a further one, or another look at a client that is in.
     pub step: AuthStep,
 }
 
@@ -27,21 +40,32 @@ pub enum AuthStep {
     Connect,
     Continue,
     Reauthenticate,
+    /// The client is connected, and what was said of it may not hold any more. There is no
+    /// password in this question: whoever vouched for it says whether it still does, and with
+    /// which rules.
+    Recheck,
 }
 
 /// The answer of whoever authenticates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    Allow {
-        /// Authentication Data for CONNACK or the closing AUTH.
-        data: Option<Box<[u8]>>,
+    Allow(Grant),
+    /// Another step: AUTH 0x18 with this data. `state` comes back with the client's answer.
+    Challenge {
+        data: Box<[u8]>,
+        state: Option<Box<[u8]>>,
     },
-    /// Another step: AUTH 0x18 with this data.
-    Challenge { data: Box<[u8]> },
     /// CONNACK or DISCONNECT with this code; 3.x gets the return code nearest to it.
     Refuse(ReasonCode),
     /// The answer comes later, as an input of the shard; until then the client is not read.
     Pending,
+}
+
+impl Verdict {
+    /// Let in under the name it gave, without rules of its own.
+    pub fn allow() -> Verdict {
+        Verdict::Allow(Grant::default())
+    }
 }
 
 /// Decides at once or says that it will; called on the shard's thread, so it must not block.
@@ -50,86 +74,18 @@ pub trait Authenticator: Send {
     fn ask(&mut self, request: &AuthRequest) -> Verdict;
 }
 
-/// Without any source of identities: everybody is anonymous, whatever name they give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Anonymous {
-    /// Only from this host: the default, so that a fresh broker is not open to a network.
-    Loopback,
-    Everywhere,
-    Nowhere,
-}
-
-impl Authenticator for Anonymous {
-    fn ask(&mut self, request: &AuthRequest) -> Verdict {
-        if request.method.is_some() {
-            return Verdict::Refuse(ReasonCode::BadAuthenticationMethod);
-        }
-        let welcome = match self {
-            Anonymous::Loopback => request.peer.ip().is_loopback(),
-            Anonymous::Everywhere => true,
-            Anonymous::Nowhere => false,
-        };
-        match welcome {
-            true => Verdict::Allow { data: None },
-            false => Verdict::Refuse(ReasonCode::NotAuthorized),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn from(address: &str, method: Option<&str>) -> AuthRequest {
-        AuthRequest {
-            conn: ConnId(0),
-            attempt: 0,
-            peer: Peer::plain(address.parse().expect("a test address"), 0),
-            client_id: "c".into(),
-            username: None,
-            password: None,
-            method: method.map(Into::into),
-            data: None,
-            step: AuthStep::Connect,
-        }
-    }
-
-    #[test]
-    fn loopback_means_both_families_and_mapped_addresses() {
-        let allow = Verdict::Allow { data: None };
-        for address in [
-            "127.0.0.1:1",
-            "127.9.9.9:1",
-            "[::1]:1",
-            "[::ffff:127.0.0.1]:1",
-        ] {
-            assert_eq!(
-                Anonymous::Loopback.ask(&from(address, None)),
-                allow,
-                "{address}"
-            );
-        }
-        for address in ["10.0.0.1:1", "[::ffff:10.0.0.1]:1", "[fe80::1]:1"] {
-            let refused = Verdict::Refuse(ReasonCode::NotAuthorized);
-            assert_eq!(
-                Anonymous::Loopback.ask(&from(address, None)),
-                refused,
-                "{address}"
-            );
-            assert_eq!(
-                Anonymous::Everywhere.ask(&from(address, None)),
-                allow,
-                "{address}"
-            );
-        }
-    }
-
-    #[test]
-    fn no_method_is_known_here() {
-        let refused = Verdict::Refuse(ReasonCode::BadAuthenticationMethod);
-        assert_eq!(
-            Anonymous::Everywhere.ask(&from("127.0.0.1:1", Some("X"))),
-            refused
-        );
+impl std::fmt::Debug for AuthRequest {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthRequest")
+            .field("conn", &self.conn)
+            .field("attempt", &self.attempt)
+            .field("peer", &self.peer)
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .field("has_password", &self.password.is_some())
+            .field("method", &self.method)
+            .field("step", &self.step)
+            .finish_non_exhaustive()
     }
 }

@@ -74,3 +74,23 @@ choice! {
         Nobody = "false",
     }
 }
+
+choice! {
+    /// What holds where there are access rules and none decides.
+    AclNomatch {
+        #[default]
+        Deny = "deny",
+        Allow = "allow",
+    }
+}
+
+choice! {
+    /// What happens to a client that publishes what it may not.
+    DeniedPublish {
+        /// The message is dropped; v5 clients are told with QoS 1 and 2.
+        #[default]
+        Drop = "drop",
+        /// The connection ends (0x87).
+        Disconnect = "disconnect",
+    }
+}

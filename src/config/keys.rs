@@ -1,7 +1,7 @@
 //! What a key is: its name, what it takes, its default, when a change of it acts, and its words.
 //! The keys themselves are in `table.rs`.
 
-use super::choice::{AllowAnonymous, LogLevel, QueueDrop};
+use super::choice::{AclNomatch, AllowAnonymous, DeniedPublish, LogLevel, QueueDrop};
 use super::listen::ListenUrl;
 pub use super::table::{KEYS, LISTENER_KEYS, SECTIONS};
 use super::value::{Slot, Value};
@@ -33,6 +33,8 @@ pub enum Kind {
     /// Whole seconds, with or without unit.
     Duration(Range),
     Choice(&'static [&'static str]),
+    /// Some of these words, each at most once, in an order that matters.
+    List(&'static [&'static str]),
     NodeName,
     Path,
     /// A list of CPUs, `0-3,6`.
@@ -175,6 +177,7 @@ impl Kind {
             }
             Self::Choice(words) if words.contains(&text) => Ok(Value::Text(text.into())),
             Self::Choice(words) => Err(format!("`{text}` is none of {}", words.join(", "))),
+            Self::List(words) => list(text, words),
             Self::NodeName => node_name(text),
             Self::Path => Ok(Value::Text(text.into())),
             Self::Cpus => cpus::parse_list(text).map(Value::Cpus),
@@ -216,6 +219,7 @@ impl Kind {
                 format!("duration, {}", bounds(range, unit::format_duration_s))
             }
             Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::List(words) => format!("list of {}", words.join(", ")),
             Self::NodeName => "name@host".into(),
             Self::Path => "path".into(),
             Self::Cpus => "list of CPUs, as `0-3,6`".into(),
@@ -253,6 +257,24 @@ fn node_name(text: &str) -> Result<Value, String> {
     }
 }
 
+fn list(text: &str, words: &[&str]) -> Result<Value, String> {
+    let mut items: Vec<&str> = Vec::new();
+    for item in text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
+        if !words.contains(&item) {
+            return Err(format!("`{item}` is none of {}", words.join(", ")));
+        }
+        if items.contains(&item) {
+            return Err(format!("`{item}` is there twice"));
+        }
+        items.push(item);
+    }
+    Ok(Value::Text(items.join(",")))
+}
+
 fn mountpoint(text: &str) -> Result<Value, String> {
     if text.contains(['+', '#', '\0']) {
         return Err(format!("`{text}` is no topic prefix: no +, # or NUL"));
@@ -266,6 +288,10 @@ fn mountpoint(text: &str) -> Result<Value, String> {
 /// The words of each choice, for the table.
 pub(super) const LOG_LEVELS: Kind = Kind::Choice(LogLevel::WORDS);
 pub(super) const QUEUE_DROPS: Kind = Kind::Choice(QueueDrop::WORDS);
+pub(super) const ACL_NOMATCH: Kind = Kind::Choice(AclNomatch::WORDS);
+pub(super) const DENIED_PUBLISH: Kind = Kind::Choice(DeniedPublish::WORDS);
+pub(super) const CHAIN: Kind =
+    Kind::List(&["certificate", "users", "file", "postgres", "jwt", "http"]);
 pub(super) const ALLOW_ANONYMOUS: Kind = Kind::Choice(AllowAnonymous::WORDS);
 
 /// Puts a value into a field and takes it out, by the field's own type.

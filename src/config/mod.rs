@@ -23,7 +23,7 @@ mod table;
 pub mod unit;
 mod value;
 
-pub use choice::{AllowAnonymous, LogLevel, QueueDrop};
+pub use choice::{AclNomatch, AllowAnonymous, DeniedPublish, LogLevel, QueueDrop};
 pub use error::{Error, Errors, Origin};
 pub use host::{Host, raise_limits};
 pub use listen::{Address, ListenUrl, Scheme};

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::choice::{AllowAnonymous, LogLevel, QueueDrop};
+use super::choice::{AclNomatch, AllowAnonymous, DeniedPublish, LogLevel, QueueDrop};
 use super::keys::{KEYS, LISTENER_KEYS};
 use super::listen::ListenUrl;
 
@@ -89,6 +89,16 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Auth {
     pub allow_anonymous: AllowAnonymous,
+    /// Names of sources with commas between, each once.
+    pub chain: String,
+    pub threads: u16,
+    pub waiting_max: u32,
+    pub deadline_s: u32,
+    /// 0: passwords are not remembered.
+    pub memo_s: u32,
+    pub memo_entries_max: u32,
+    pub acl_nomatch: AclNomatch,
+    pub denied_publish: DeniedPublish,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

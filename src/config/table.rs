@@ -2,7 +2,10 @@
 //! and its field in `settings.rs`; everything else follows, and `UPDATE_DOCUMENTS=1` with
 //! the test `documents` writes `etc/ringmq.toml` and `docs/configuration.md` anew.
 
-use super::keys::{ALLOW_ANONYMOUS, Key, Kind, LOG_LEVELS, Preset, QUEUE_DROPS, Range, Reload};
+use super::keys::{
+    ACL_NOMATCH, ALLOW_ANONYMOUS, CHAIN, DENIED_PUBLISH, Key, Kind, LOG_LEVELS, Preset,
+    QUEUE_DROPS, Range, Reload,
+};
 use super::keys::{load, store};
 use super::settings::{Listener, Settings};
 use crate::limits::*;
@@ -183,7 +186,37 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
 
     auth.allow_anonymous: ALLOW_ANONYMOUS, Text("loopback"), NewConnections, "",
         "Whether clients without user name get in: all (true), none (false), or those that \
-         connect from this machine (loopback).";
+         connect from this machine (loopback), the latter only as long as no source knows \
+         anybody. Until then a user name is a mere claim; afterwards a client whose name no \
+         source knows is refused.";
+    auth.chain: CHAIN, Text("certificate,users,file,postgres,jwt,http"), Live, "",
+        "The sources of identities in the order in which they are asked, those that are set up. \
+         The first that knows a client decides; one that cannot be asked stops the chain, and \
+         the client is told that the server is unavailable.";
+    auth.threads: Kind::Number(Range::of(1, AUTH_THREADS_MAX as u64)),
+        Number(AUTH_THREADS_DEFAULT), Restart, "threads",
+        "Threads on which sources may block: on a database, or on the hash of a password.";
+    auth.waiting_max: Kind::Number(Range::of(1, AUTH_WAITING_MAX as u64)),
+        Number(AUTH_WAITING_DEFAULT), Restart, "clients",
+        "Clients that may wait for one of these threads. One more is told that the server is \
+         busy (0x89; return code 3 before v5).";
+    auth.deadline_s: Kind::Duration(Range::of(1, 60)), Number(AUTH_DEADLINE_S_DEFAULT), Live, "s",
+        "How long the decision about a client may take. After that it is told that the server is \
+         unavailable (0x88; return code 3 before v5).";
+    auth.memo_s: Kind::Duration(Range::or_zero(86_400, "not at all")),
+        Number(AUTH_MEMO_S_DEFAULT), Live, "s",
+        "How long a password that was right is remembered, as a keyed hash in memory, so that a \
+         client that comes back costs no query and no hash. A change that a source hears of \
+         acts at once all the same.";
+    auth.memo_entries_max: Kind::Number(Range::of(1, 100_000_000)),
+        Number(AUTH_MEMO_ENTRIES_DEFAULT), Live, "passwords",
+        "Most passwords remembered.";
+    auth.acl_nomatch: ACL_NOMATCH, Text("deny"), Live, "",
+        "What holds for a client that has access rules, its own or those for everybody, when \
+         none of them decides. Without any rules everything is allowed.";
+    auth.denied_publish: DENIED_PUBLISH, Text("drop"), Live, "",
+        "What becomes of a client that publishes what it may not: its message is dropped and v5 \
+         clients are told with QoS 1 and 2 (drop), or its connection ends (disconnect).";
 
     sys.interval_s: Kind::Duration(Range::or_zero(86_400, "never")),
         Number(SYS_INTERVAL_S_DEFAULT), Live, "s",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::choice::{AllowAnonymous, LogLevel, QueueDrop};
+use super::choice::{AclNomatch, AllowAnonymous, DeniedPublish, LogLevel, QueueDrop};
 use super::cpus;
 use super::listen::ListenUrl;
 
@@ -91,6 +91,14 @@ text_slot!(QueueDrop, |text| QueueDrop::from_word(&text), |this| this
 text_slot!(
     AllowAnonymous,
     |text| AllowAnonymous::from_word(&text),
+    |this| this.word().into()
+);
+text_slot!(AclNomatch, |text| AclNomatch::from_word(&text), |this| this
+    .word()
+    .into());
+text_slot!(
+    DeniedPublish,
+    |text| DeniedPublish::from_word(&text),
     |this| this.word().into()
 );
 text_slot!(ListenUrl, |text| text.parse().ok(), |this| this.to_string());

@@ -1,12 +1,13 @@
 //! A whole broker: its shards, its listeners, and the way to talk to them.
 
-use super::door::Door;
 use super::driver::{Crowd, Seat};
 use super::mail::{Ask, Mail, Report};
 use super::mesh::{Address, Mailbox, Outgoing, mailboxes};
+use super::post::Post;
 use super::{executor, options, sys_topics};
 use crate::base::ShardId;
 use crate::config::{Scheme, Settings, cpus};
+use crate::identity::Authority;
 use crate::net::listener;
 use crate::routing::Directory;
 use crate::shard::Shard;
@@ -30,7 +31,7 @@ pub struct Broker {
     pub(super) crowd: Arc<Crowd>,
     pub(super) cpus: Vec<Option<u16>>,
     pub(super) settings: Mutex<Settings>,
-    pub(super) door: Door,
+    pub(super) authority: Arc<Authority>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Dropped to end the thread that publishes `$SYS`.
     sys_end: Mutex<Option<Sender<()>>>,
@@ -64,6 +65,11 @@ impl Broker {
         let shards = placement.shards as u16;
         let (listening, mut sockets) = listen(&settings, shards)?;
         let (mailboxes, addresses) = mailboxes(shards, settings.limits.mailbox_slots as usize)?;
+        let authority = Authority::start(
+            options::identity(&settings),
+            &secret()?,
+            Box::new(Post(addresses.clone())),
+        )?;
         let broker = Broker {
             addresses,
             crowd: Arc::new(Crowd {
@@ -72,7 +78,7 @@ impl Broker {
             }),
             listening,
             cpus: pinned(&placement),
-            door: Door::new(options::anonymous(&settings)),
+            authority,
             settings: Mutex::new(settings),
             threads: Mutex::new(Vec::new()),
             sys_end: Mutex::new(None),
@@ -119,6 +125,7 @@ impl Broker {
         for address in &*self.addresses {
             address.post_within(ask(Ask::End), ANSWER_WITHIN);
         }
+        self.authority.end();
         let threads = std::mem::take(&mut *lock(&self.threads));
         let asked = threads.len();
         let joined = threads.into_iter().filter_map(join_within).count();
@@ -164,7 +171,8 @@ impl Broker {
         let (ready, readiness) = bounded(usize::from(shards));
         for (mailbox, id) in mailboxes.into_iter().zip(0..) {
             let options = options::options(&settings, id, shards);
-            let authenticator = Box::new(self.door.clone());
+            let authenticator = Box::new(self.authority.gate(ShardId(id)));
+            let gate = self.authority.gate(ShardId(id));
             let reach = options::reach(&settings, shards);
             let listeners = std::mem::take(&mut sockets[usize::from(id)]);
             let out = Outgoing::new(self.addresses.clone());
@@ -183,6 +191,7 @@ impl Broker {
                 mailbox,
                 out,
                 directory,
+                gate,
                 crowd,
                 reach,
             };
@@ -276,6 +285,13 @@ fn join_within(thread: JoinHandle<()>) -> Option<()> {
         std::thread::sleep(Duration::from_millis(1));
     }
     thread.join().ok()
+}
+
+/// What nobody outside this process can know.
+fn secret() -> io::Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
+    Ok(secret)
 }
 
 /// What the system gives every hash map of this process to start from.

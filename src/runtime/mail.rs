@@ -3,9 +3,10 @@
 
 use crate::base::Peer;
 use crate::message::Message;
-use crate::shard::{ClientInfo, ConnId, Envelope, Options, ShardStats, Verdict};
+use crate::shard::{ClientInfo, ConnId, Envelope, Options, Revision, ShardStats, Verdict};
 use crossbeam_channel::Sender;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 /// One item. Nothing of it may be lost while both shards run; each [`Envelope`] says why.
 pub enum Mail {
@@ -58,6 +59,8 @@ pub enum Ask {
         attempt: u32,
         verdict: Verdict,
     },
+    /// Some clients are to be cut or asked about again.
+    Revise(Arc<Revision>),
     /// Stop listening, tell the clients, flush. Answered once, when no connection is left.
     Shutdown(Sender<u16>),
     /// Leave the thread; mail that is still under way is dropped.

@@ -2,13 +2,13 @@
 
 mod broker;
 mod clock;
-mod door;
 mod driver;
 mod executor;
 mod mail;
 pub mod mesh;
 mod node;
 mod options;
+mod post;
 pub mod readiness;
 mod sys_topics;
 

@@ -52,7 +52,7 @@ impl Node for Broker {
                 return Err("a shard does not answer".into());
             }
         }
-        self.door.set(options::anonymous(settings));
+        self.authority.configure(options::identity(settings));
         *lock(&self.settings) = settings.clone();
         Ok(())
     }

@@ -2,10 +2,13 @@
 
 use super::mail::Reach;
 use crate::auth::Anonymous;
+use crate::auth::acl::Answer;
 use crate::base::ShardId;
 use crate::codec::QoS;
-use crate::config::{AllowAnonymous, Host, QueueDrop, Settings};
-use crate::shard::{DropPolicy, Limits, MqttOptions, Options};
+use crate::config::{AclNomatch, AllowAnonymous, DeniedPublish, Host, QueueDrop, Settings};
+use crate::identity;
+use crate::shard::{Access, DropPolicy, Limits, MqttOptions, Options};
+use std::time::Duration;
 
 /// The options of one of `shards` shards. What the settings allow the whole process is split
 /// evenly: client ids and topics are spread by hashing.
@@ -17,6 +20,7 @@ pub fn options(settings: &Settings, shard: u16, shards: u16) -> Options {
         presence: settings.sys.presence,
         mqtt: mqtt(settings),
         limits: limits(settings, u64::from(shards)),
+        access: access(settings),
     }
 }
 
@@ -34,12 +38,37 @@ pub fn reach(settings: &Settings, shards: u16) -> Reach {
     }
 }
 
-/// Who gets in without an identity.
-pub fn anonymous(settings: &Settings) -> Anonymous {
+/// How identities are found.
+pub fn identity(settings: &Settings) -> identity::Options {
+    let auth = &settings.auth;
+    identity::Options {
+        chain: auth.chain.split(',').map(String::from).collect(),
+        anonymous: anonymous(settings),
+        threads: auth.threads.into(),
+        waiting_max: auth.waiting_max as usize,
+        deadline: Duration::from_secs(auth.deadline_s.into()),
+        memo_life: Duration::from_secs(auth.memo_s.into()),
+        memo_entries_max: auth.memo_entries_max as usize,
+    }
+}
+
+fn anonymous(settings: &Settings) -> Anonymous {
     match settings.auth.allow_anonymous {
         AllowAnonymous::Loopback => Anonymous::Loopback,
         AllowAnonymous::Everybody => Anonymous::Everywhere,
         AllowAnonymous::Nobody => Anonymous::Nowhere,
+    }
+}
+
+/// Access rules for everybody.
+fn access(settings: &Settings) -> Access {
+    Access {
+        common: None,
+        nomatch: match settings.auth.acl_nomatch {
+            AclNomatch::Deny => Answer::Deny,
+            AclNomatch::Allow => Answer::Allow,
+        },
+        cuts_denied: settings.auth.denied_publish == DeniedPublish::Disconnect,
     }
 }
 
@@ -62,6 +91,7 @@ fn mqtt(settings: &Settings) -> MqttOptions {
         wildcard_available: mqtt.wildcard_subscriptions,
         shared_available: mqtt.shared_subscriptions,
         connect_timeout_ms: u64::from(mqtt.connect_timeout_s) * 1000,
+        verdict_timeout_ms: u64::from(settings.auth.deadline_s) * 1000,
     }
 }
 

@@ -3,6 +3,7 @@
 //! A connected client that has nothing under way holds a [`Session`] and no more: what comes and
 //! goes with traffic is in [`Flow`], made on first use and dropped when it is empty.
 
+pub mod access;
 pub mod alias;
 pub mod delivery;
 pub mod inbound;
@@ -10,6 +11,7 @@ pub mod outbound;
 pub mod violation;
 pub mod will;
 
+pub use access::Access;
 pub use alias::Aliases;
 pub use delivery::{Deal, Delivery, GroupKey, Ids};
 pub use inbound::{Arrival, Inbound};
@@ -31,6 +33,10 @@ pub const EXPIRY_NEVER_S: u32 = u32::MAX;
 pub struct Session {
     pub client_id: Box<str>,
     pub username: Option<Box<str>>,
+    /// Whether the user name was shown to be the client's.
+    pub is_named: bool,
+    /// What bounds the connected client; `None`: only what bounds everybody.
+    pub access: Option<Box<Access>>,
     /// The connection it is served by.
     pub conn: Option<ConnId>,
     /// Tells successive owners of a slot apart.

@@ -1,6 +1,6 @@
 //! What goes into a shard and what comes out, as values.
 
-pub use crate::auth::{AuthRequest, AuthStep, Verdict};
+pub use crate::auth::{AuthRequest, AuthStep, Revision, Verdict};
 pub use crate::base::{ConnId, Peer, ShardId};
 use crate::message::Message;
 use crate::routing::Subscription;
@@ -40,6 +40,8 @@ pub enum Input<'a> {
     Tick,
     /// Take this client off, as an operator asked.
     Kick { client_id: &'a str },
+    /// Some clients are to be cut, or whoever vouched for them asked again.
+    Revise(Arc<Revision>),
     /// Other settings for what comes from now on.
     Reload(Box<super::Options>),
     /// The process ends: every client is told (0x8B) and every connection closed.
@@ -158,6 +160,13 @@ pub enum Event {
     },
     /// A connection that did not become a client.
     Refused { peer: Peer, reason: &'static str },
+    /// A client was not allowed to publish or subscribe.
+    Denied {
+        client_id: Box<str>,
+        peer: Peer,
+        what: &'static str,
+        topic: Box<str>,
+    },
     /// A client was cut for what it sent.
     Violation {
         client_id: Box<str>,

@@ -32,6 +32,8 @@ pub(super) enum Ending {
     },
     /// An operator took it off.
     Kicked,
+    /// What let it in has come to its end.
+    Expired,
     Shutdown,
 }
 
@@ -46,6 +48,7 @@ impl Ending {
             Ending::KeepAlive => ReasonCode::KeepAliveTimeout,
             Ending::Refused(reason) => reason,
             Ending::Kicked => ReasonCode::AdministrativeAction,
+            Ending::Expired => ReasonCode::MaximumConnectTime,
             Ending::Shutdown => ReasonCode::ServerShuttingDown,
         })
     }
@@ -62,6 +65,7 @@ impl Ending {
             Ending::Refused(_) => "not_authorized",
             Ending::AnswerTooLarge { .. } => "answer_too_large",
             Ending::Kicked => "kicked",
+            Ending::Expired => "expired",
             Ending::Shutdown => "shutdown",
         }
     }
@@ -126,6 +130,7 @@ impl Shard {
             .get_mut(slot)
             .expect("who is up has a session");
         session.conn = None;
+        session.access = None;
         session.disconnected_ms = now.ms;
         if let Some(flow) = &mut session.flow {
             flow.out.handle_disconnect();

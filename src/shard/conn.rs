@@ -1,5 +1,6 @@
 //! One connection as the shard sees it: where it stands, and how packets are put on it.
 
+use super::access::Bounds;
 use crate::base::{Now, Peer};
 use crate::codec::{self, Ack, AckKind, PublishHead, QoS, ReasonCode, Version};
 use crate::message::Content;
@@ -21,6 +22,8 @@ pub struct Conn {
     pub peer: Peer,
     pub phase: Phase,
     pub version: Version,
+    /// Which access rules hold.
+    pub bounds: Bounds,
     /// A verdict is awaited: nothing is read until it comes.
     pub undecided: bool,
     /// MQTT-3.1.2-29.
@@ -60,6 +63,8 @@ pub struct Rare {
     pub connect: Option<PendingConnect>,
     /// Authentication Method of CONNECT.
     pub method: Option<Box<str>>,
+    /// What the authenticator wants to see again with the next step.
+    pub auth_state: Option<Box<[u8]>>,
     /// Whether a re-authentication is going on (section 4.12.1).
     pub reauthenticating: bool,
 }
@@ -98,6 +103,7 @@ impl Conn {
             peer,
             phase: Phase::AwaitingConnect,
             version: Version::V5,
+            bounds: Bounds::default(),
             undecided: false,
             request_problem_information: true,
             session: u32::MAX,

@@ -3,7 +3,7 @@
 use super::close::Ending;
 use super::conn::{Conn, PendingConnect, Phase};
 use super::{Effects, Event, Move, Refusal, Shard, owner_of};
-use crate::auth::{AuthRequest, AuthStep, Verdict};
+use crate::auth::{AuthRequest, AuthStep, Grant, Verdict};
 use crate::base::{ConnId, Now, Peer};
 use crate::codec::{
     ConnAck, ConnAckProperties, Connect, DecodeError, QoS, ReasonCode, Version, connect_version,
@@ -82,6 +82,7 @@ impl Shard {
             password: connect.password.map(Into::into),
             method: properties.authentication_method.map(Into::into),
             data: properties.authentication_data.map(Into::into),
+            state: None,
             step: AuthStep::Connect,
         };
         let rare = conn.rare_mut();
@@ -95,8 +96,14 @@ impl Shard {
         let (conn, attempt) = (request.conn, request.attempt);
         match self.authenticator.ask(&request) {
             Verdict::Pending => {
+                // Who is in goes on while it is looked at again.
                 if let Some(conn) = self.conns.get_mut(conn.0) {
-                    conn.undecided = true;
+                    conn.undecided = request.step != AuthStep::Recheck;
+                    conn.last_packet_ms = now.ms;
+                    if conn.undecided {
+                        let deadline = now.ms + self.options.mqtt.verdict_timeout_ms;
+                        self.arm_connection(deadline, request.conn);
+                    }
                 }
                 fx.auth.push(request);
             }
@@ -127,39 +134,53 @@ impl Shard {
             return;
         };
         conn.undecided = false;
-        let up = conn.phase == Phase::Up;
+        let is_up = conn.phase == Phase::Up;
+        let is_recheck = is_up && conn.rare.as_ref().is_none_or(|rare| !rare.reauthenticating);
         match verdict {
-            Verdict::Pending => conn.undecided = true,
-            Verdict::Challenge { data } => {
+            Verdict::Pending => conn.undecided = !is_recheck,
+            Verdict::Challenge { .. } if is_recheck => {}
+            Verdict::Challenge { data, state } => {
+                conn.rare_mut().auth_state = state;
                 self.send_auth(id, ReasonCode::ContinueAuthentication, Some(&data), fx)
             }
-            Verdict::Allow { data } if up => {
-                conn.rare_mut().reauthenticating = false;
-                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx);
+            Verdict::Allow(grant) if is_recheck => {
+                self.carry_out_recheck(now, id, Ok(grant), fx);
             }
-            Verdict::Allow { data } => self.establish(now, id, data.as_deref(), fx),
+            Verdict::Refuse(reason) if is_recheck => {
+                self.carry_out_recheck(now, id, Err(reason), fx);
+            }
+            Verdict::Allow(mut grant) if is_up => {
+                conn.rare_mut().reauthenticating = false;
+                let data = grant.data.take();
+                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx);
+                self.bind(now, id, grant);
+                self.enforce(id, fx);
+            }
+            Verdict::Allow(grant) => self.admit(now, id, grant, fx),
             Verdict::Refuse(reason) => {
-                let why = match reason {
-                    ReasonCode::ServerUnavailable | ReasonCode::ServerBusy => {
-                        Refusal::ServerUnavailable
-                    }
-                    _ => Refusal::Authentication,
-                };
-                if up {
+                let why = why_refused(reason);
+                if is_up {
                     self.counters.refuse(why);
                     return self.end(now, id, Ending::Refused(reason), fx);
                 }
-                self.refuse(
-                    id,
-                    Refused {
-                        reason,
-                        why,
-                        text: "authentication",
-                    },
-                    fx,
-                );
+                let text = "authentication";
+                self.refuse(id, Refused { reason, why, text }, fx);
             }
         }
+    }
+
+    /// Lets a client in, unless its will is one that it may not publish.
+    fn admit(&mut self, now: Now, id: ConnId, grant: Grant, fx: &mut Effects) {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let pending = conn.rare.as_ref().and_then(|rare| rare.connect.as_ref());
+        let will = pending.and_then(|pending| pending.will.as_ref());
+        let topic = will.map(|will| will.message.content().topic);
+        if topic.is_none_or(|topic| self.allows_will(id, &grant, topic)) {
+            return self.establish(now, id, grant, fx);
+        }
+        let reason = ReasonCode::NotAuthorized;
+        let (why, text) = (Refusal::PublishDenied, "will topic");
+        self.refuse(id, Refused { reason, why, text }, fx);
     }
 
     fn refuse_undecoded(&mut self, id: ConnId, body: &[u8], error: DecodeError, fx: &mut Effects) {
@@ -282,7 +303,7 @@ impl Shard {
     }
 
     /// Makes the connection a client: take-over, clean start, CONNACK, what was left undelivered.
-    fn establish(&mut self, now: Now, id: ConnId, data: Option<&[u8]>, fx: &mut Effects) {
+    fn establish(&mut self, now: Now, id: ConnId, mut grant: Grant, fx: &mut Effects) {
         let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
         let pending = conn.rare.as_mut().and_then(|rare| rare.connect.take());
         let mut pending = pending.expect("CONNECT waits for its verdict");
@@ -330,7 +351,9 @@ impl Shard {
         session.disconnected_ms = 0;
         session.will = pending.will.take();
         self.counters.connects += 1;
-        if !self.send_connack(id, (present, data), &pending, fx) {
+        let data = grant.data.take();
+        self.bind(now, id, grant);
+        if !self.send_connack(id, (present, data.as_deref()), &pending, fx) {
             return self.end(now, id, Ending::AnswerTooLarge { told: false }, fx);
         }
         if !keep_rare {
@@ -339,6 +362,9 @@ impl Shard {
         if keep_alive_s > 0 {
             let deadline = now.ms + u64::from(keep_alive_s) * 1000;
             self.arm_connection(deadline, id);
+        }
+        if present {
+            self.enforce(id, fx);
         }
         self.announce_connected(now, slot, present, fx);
         self.set_member_connected(slot, true, fx);
@@ -453,6 +479,8 @@ impl Shard {
         let slot = self.sessions.insert(Session {
             client_id,
             username: None,
+            is_named: false,
+            access: None,
             conn: None,
             generation: self.next_generation,
             epoch: 0,
@@ -476,6 +504,16 @@ impl Shard {
             )
         });
         slot
+    }
+}
+
+/// How a refusal is counted.
+fn why_refused(reason: ReasonCode) -> Refusal {
+    match reason {
+        ReasonCode::ServerUnavailable | ReasonCode::ServerBusy => Refusal::ServerUnavailable,
+        ReasonCode::Banned => Refusal::Banned,
+        ReasonCode::ConnectionRateExceeded => Refusal::HeldOff,
+        _ => Refusal::Authentication,
     }
 }
 

@@ -141,6 +141,14 @@ pub enum Refusal {
     Authentication,
     /// The broker could not decide.
     ServerUnavailable,
+    /// Banned, by client id, user name or address.
+    Banned,
+    /// Too many failures from this address or for this user, or connects of this client.
+    HeldOff,
+    /// Let in once, and cut or no longer vouched for since.
+    Revoked,
+    /// The grant of a connection came to its end.
+    Expired,
     /// A publish that the client may not make.
     PublishDenied,
     /// A subscription that the client may not make.
@@ -159,7 +167,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in the order of [`Counters::refused`].
-    pub const ALL: [Refusal; 14] = [
+    pub const ALL: [Refusal; 18] = [
         Refusal::ConnectTimeout,
         Refusal::NotMqtt,
         Refusal::ProtocolViolation,
@@ -167,6 +175,10 @@ impl Refusal {
         Refusal::ClientId,
         Refusal::Authentication,
         Refusal::ServerUnavailable,
+        Refusal::Banned,
+        Refusal::HeldOff,
+        Refusal::Revoked,
+        Refusal::Expired,
         Refusal::PublishDenied,
         Refusal::SubscribeDenied,
         Refusal::SessionQuota,
@@ -186,6 +198,10 @@ impl Refusal {
             Refusal::ClientId => "client_id",
             Refusal::Authentication => "authentication",
             Refusal::ServerUnavailable => "server_unavailable",
+            Refusal::Banned => "banned",
+            Refusal::HeldOff => "held_off",
+            Refusal::Revoked => "revoked",
+            Refusal::Expired => "expired",
             Refusal::PublishDenied => "publish_denied",
             Refusal::SubscribeDenied => "subscribe_denied",
             Refusal::SessionQuota => "session_quota",

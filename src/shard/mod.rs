@@ -10,6 +10,7 @@
 //! 3. the dirty outboxes are written, unless mail is still waiting for room;
 //! 4. [`Effects::closes`] are closed as soon as their outbox is written.
 
+mod access;
 pub mod api;
 mod close;
 mod conn;
@@ -32,7 +33,7 @@ pub use api::*;
 pub use inspect::{ClientInfo, ShardStats};
 pub use ledger::{Counters, Drop, Ledger, Refusal};
 pub use mail::Mail;
-pub use options::{DropPolicy, Limits, MqttOptions, Options};
+pub use options::{Access, DropPolicy, Limits, MqttOptions, Options};
 pub use outboxes::Outboxes;
 
 use crate::auth::Authenticator;
@@ -40,9 +41,10 @@ use crate::base::{Calendar, Now, Paged};
 use crate::message::Message;
 use crate::routing::{Directory, Retained, Router};
 use crate::session::Session;
-use conn::Conn;
+use conn::{Conn, Phase};
 use deliver::Images;
 use hashbrown::HashTable;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use timers::Alarm;
 
@@ -77,6 +79,9 @@ pub struct Shard {
     sweep_armed: bool,
     groups: shared::Groups,
     alarms: Calendar<Alarm>,
+    revising: VecDeque<access::Revising>,
+    /// Grows with each reload: what was decided under older rules for everybody does not count.
+    access_version: u32,
     authenticator: Box<dyn Authenticator>,
     counters: Counters,
     random: connect::SplitMix,
@@ -112,6 +117,8 @@ impl Shard {
             sweep_armed: false,
             groups: shared::Groups::default(),
             alarms: Calendar::default(),
+            revising: VecDeque::new(),
+            access_version: 0,
             authenticator,
             counters: Counters::default(),
             random: connect::SplitMix(seed),
@@ -142,7 +149,8 @@ impl Shard {
             Input::Publish(message) => self.handle_internal(now, &message, fx),
             Input::Tick => self.handle_tick(now, fx),
             Input::Kick { client_id } => self.handle_kick(now, client_id, fx),
-            Input::Reload(options) => self.options = *options,
+            Input::Revise(revision) => self.handle_revise(now, revision, fx),
+            Input::Reload(options) => self.handle_reload(*options, fx),
             Input::Shutdown => self.handle_shutdown(now, fx),
         }
     }
@@ -157,7 +165,29 @@ impl Shard {
 
     /// When [`Input::Tick`] is due at the latest, in monotonic milliseconds.
     pub fn next_deadline_ms(&self) -> Option<u64> {
+        if !self.revising.is_empty() {
+            return Some(0);
+        }
         self.alarms.next_deadline_ms()
+    }
+
+    /// Other settings for what comes from now on; of what is there, access rules act at once.
+    fn handle_reload(&mut self, options: Options, fx: &mut Effects) {
+        let rules_changed = self.options.access != options.access;
+        self.options = options;
+        if rules_changed {
+            self.access_version = self.access_version.wrapping_add(1);
+            let ids: Vec<u32> = self.conns.iter_from(0).map(|(id, _)| id).collect();
+            for id in ids {
+                if self
+                    .conns
+                    .get(id)
+                    .is_some_and(|conn| conn.phase == Phase::Up)
+                {
+                    self.enforce(ConnId(id), fx);
+                }
+            }
+        }
     }
 
     fn handle_envelope(&mut self, now: Now, envelope: Envelope, fx: &mut Effects) {

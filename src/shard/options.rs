@@ -1,8 +1,11 @@
 //! What a shard is told of the configuration: plain values, resolved by whoever starts it.
 
 use super::api::ShardId;
+use crate::auth::Rules;
+use crate::auth::acl::Answer;
 use crate::codec::QoS;
 use crate::message::NEVER_MS;
+use std::sync::Arc;
 
 /// Identity and limits of one shard.
 #[derive(Clone, Debug)]
@@ -17,6 +20,18 @@ pub struct Options {
     pub presence: bool,
     pub mqtt: MqttOptions,
     pub limits: Limits,
+    pub access: Access,
+}
+
+/// Access rules for everybody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Asked after a client's own; `None`: a client without rules of its own may do anything.
+    pub common: Option<Arc<Rules>>,
+    /// What holds where there are rules and none decides.
+    pub nomatch: Answer,
+    /// Whether a client that publishes what it may not is cut, rather than answered.
+    pub cuts_denied: bool,
 }
 
 /// What is announced in CONNACK or decided by the protocol's own rules.
@@ -48,6 +63,8 @@ pub struct MqttOptions {
     pub shared_available: bool,
     /// Time for the whole of CONNECT to arrive, in milliseconds.
     pub connect_timeout_ms: u64,
+    /// Time for a verdict to come, in milliseconds.
+    pub verdict_timeout_ms: u64,
 }
 
 /// Bounds on what clients can make the shard hold.
@@ -87,6 +104,7 @@ impl Default for Options {
             presence: true,
             mqtt: MqttOptions::default(),
             limits: Limits::default(),
+            access: Access::default(),
         }
     }
 }
@@ -110,6 +128,7 @@ impl Default for MqttOptions {
             wildcard_available: true,
             shared_available: true,
             connect_timeout_ms: 30_000,
+            verdict_timeout_ms: 30_000,
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Up {
     /// Slot of its session.
     pub session: u32,
     pub version: Version,
+    /// Whether access rules hold.
+    pub is_restricted: bool,
 }
 
 /// What to do after a packet.
@@ -105,7 +107,10 @@ impl Shard {
                 _ => self.handle_frame(now, id, (&frame, rest), fx),
             };
             match handled {
-                Ok(Next::Go) if bound.up.is_none() => bound = self.bound(id),
+                // AUTH may have brought other rules.
+                Ok(Next::Go) if bound.up.is_none() || frame.header >> 4 == 15 => {
+                    bound = self.bound(id);
+                }
                 Ok(Next::Go) => {}
                 Ok(Next::Stop) => break,
                 Err(violation) => {
@@ -129,6 +134,7 @@ impl Shard {
                 let up = Some(Up {
                     session: conn.session,
                     version: conn.version,
+                    is_restricted: self.is_restricted(conn),
                 });
                 Bound {
                     packet_bytes_max,
@@ -338,14 +344,14 @@ impl Shard {
             _ => return Err(Violation::UnexpectedPacket),
         };
         rare.reauthenticating = up;
-        let client_id = match &rare.connect {
-            Some(pending) => pending.client_id.clone(),
-            None => self
-                .sessions
-                .get(session)
-                .expect("who is up has a session")
-                .client_id
-                .clone(),
+        let state = rare.auth_state.take();
+        let (client_id, username) = match &rare.connect {
+            Some(pending) => (pending.client_id.clone(), pending.username.clone()),
+            None => {
+                let session = self.sessions.get(session).expect("who is up has a session");
+                let username = session.username.clone().filter(|_| session.is_named);
+                (session.client_id.clone(), username)
+            }
         };
         conn.attempt = attempt;
         let request = AuthRequest {
@@ -353,10 +359,11 @@ impl Shard {
             attempt: conn.attempt,
             peer: conn.peer.clone(),
             client_id,
-            username: None,
+            username,
             password: None,
             method: Some(method),
             data: auth.data.map(Into::into),
+            state,
             step,
         };
         self.ask(now, request, fx);

@@ -1,5 +1,6 @@
 //! PUBLISH from a client, from the broker itself and from other shards; and where it goes.
 
+use super::close::Ending;
 use super::deliver::{Parcel, Terms};
 use super::packets::{Next, Up, conn_ack};
 use super::{Effects, Envelope, MqttOptions, Refusal, Shard, ShardId};
@@ -98,7 +99,15 @@ impl Shard {
             }
         }
         self.counters.publish_in[publish.qos as usize] += 1;
-        let reason = self.accept(now, slot, publish, fx);
+        let reason = if up.is_restricted && !self.allows_publish(id, publish.topic, fx) {
+            if self.options.access.cuts_denied {
+                self.end(now, id, Ending::Refused(ReasonCode::NotAuthorized), fx);
+                return Ok(Next::Stop);
+            }
+            ReasonCode::NotAuthorized
+        } else {
+            self.accept(now, slot, publish, fx)
+        };
         self.acknowledge((id, up), (publish, reason), fx);
         Ok(Next::Go)
     }

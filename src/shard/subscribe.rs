@@ -41,7 +41,7 @@ impl Shard {
         };
         let mut reasons = Vec::new();
         for (filter, options) in subscribe.filters() {
-            reasons.push(self.subscribe(filter, options, &mut progress, fx)?);
+            reasons.push(self.subscribe(id, (filter, options), &mut progress, fx)?);
         }
         if version == Version::V31 && reasons.iter().any(|reason| reason.is_error()) {
             // Its SUBACK cannot say so.
@@ -76,8 +76,8 @@ impl Shard {
     /// One filter. An error only for what is wrong with the whole packet (MQTT-3.8.3-4).
     fn subscribe(
         &mut self,
-        text: &str,
-        options: SubscribeOptions,
+        id: ConnId,
+        (text, options): (&str, SubscribeOptions),
         progress: &mut Progress,
         fx: &mut Effects,
     ) -> Result<ReasonCode, Violation> {
@@ -87,6 +87,9 @@ impl Shard {
         };
         if filter.share.is_some() && options.no_local {
             return Err(Violation::UnexpectedPacket);
+        }
+        if !self.allows_subscribe(id, filter.levels, fx) {
+            return Ok(ReasonCode::NotAuthorized);
         }
         let granted = options.qos.min(self.options.mqtt.maximum_qos);
         let subscription = Subscription {
@@ -251,7 +254,7 @@ impl Shard {
         Ok(Next::Go)
     }
 
-    fn unsubscribe(&mut self, slot: u32, text: &str, fx: &mut Effects) -> ReasonCode {
+    pub(super) fn unsubscribe(&mut self, slot: u32, text: &str, fx: &mut Effects) -> ReasonCode {
         let Ok(filter) = Filter::parse(text) else {
             return ReasonCode::TopicFilterInvalid;
         };

@@ -4,7 +4,9 @@
 use super::close::Ending;
 use super::conn::Phase;
 use super::{Effects, Refusal, Shard};
+use crate::auth::Verdict;
 use crate::base::{ConnId, Now};
+use crate::codec::ReasonCode;
 
 /// How often retained messages are swept for expired ones, in milliseconds.
 const SWEEP_MS: u64 = 5_000;
@@ -51,6 +53,7 @@ impl Shard {
     }
 
     pub(super) fn handle_tick(&mut self, now: Now, fx: &mut Effects) {
+        self.go_on_revising(now, fx);
         while let Some(alarms) = self.alarms.pop_due(now.ms) {
             for alarm in alarms {
                 match alarm {
@@ -78,11 +81,22 @@ impl Shard {
             return;
         };
         conn.alarm_ms = u64::MAX;
+        if conn.undecided {
+            return self.wake_undecided(now, id, fx);
+        }
         let (deadline, ending, why) = match conn.phase {
-            Phase::Up if conn.silence_ms_max == 0 => return,
             Phase::Up => {
-                let deadline = conn.last_packet_ms + u64::from(conn.silence_ms_max);
-                (deadline, Ending::KeepAlive, Refusal::KeepAliveTimeout)
+                let silence = match conn.silence_ms_max {
+                    0 => u64::MAX,
+                    ms => conn.last_packet_ms + u64::from(ms),
+                };
+                let session = self.sessions.get(conn.session);
+                let access = session.and_then(|session| session.access.as_deref());
+                match access.map_or(u64::MAX, |access| access.ends_ms) {
+                    u64::MAX if silence == u64::MAX => return,
+                    ends if ends <= silence => (ends, Ending::Expired, Refusal::Expired),
+                    _ => (silence, Ending::KeepAlive, Refusal::KeepAliveTimeout),
+                }
             }
             _ => {
                 let deadline = conn.opened_ms + self.options.mqtt.connect_timeout_ms;
@@ -103,6 +117,18 @@ impl Shard {
                 self.end(now, id, ending, fx);
             }
         }
+    }
+
+    /// Whoever decides about a client has taken too long: the answer is that nobody can say.
+    fn wake_undecided(&mut self, now: Now, id: ConnId, fx: &mut Effects) {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let deadline = conn.last_packet_ms + self.options.mqtt.verdict_timeout_ms;
+        if now.ms < deadline {
+            return self.arm_connection(deadline, id);
+        }
+        let attempt = (id, conn.attempt);
+        let verdict = Verdict::Refuse(ReasonCode::ServerUnavailable);
+        self.handle_verdict(now, attempt, verdict, fx);
     }
 
     fn wake_session(&mut self, now: Now, slot: u32, fx: &mut Effects) {

@@ -65,7 +65,7 @@ impl Authenticator for Gate {
 fn judge(request: &AuthRequest) -> Verdict {
     match request.username.as_deref() {
         Some(name) if name.ends_with("denied") => Verdict::Refuse(ReasonCode::NotAuthorized),
-        _ => Verdict::Allow { data: None },
+        _ => Verdict::allow(),
     }
 }
 
@@ -194,6 +194,7 @@ impl Node {
                 }
                 env.model.disconnected(at, &closing);
             }
+            Event::Denied { .. } => panic!("there are no access rules here"),
             Event::Violation { peer, what, .. } => {
                 let rogue = matches!(env.links[link_of(peer)].who, Who::Rogue(_));
                 assert!(rogue, "a client was cut: {what}");

@@ -13,16 +13,18 @@ const LAYERS: [&[&str]; 9] = [
     &["routing", "auth"],
     &["session"],
     &["shard"],
-    &["config", "control", "logging", "net", "store"],
+    &["config", "control", "identity", "logging", "net", "store"],
     &["runtime"],
 ];
 /// The top: they may name everything, and nothing names them but the binary.
 const TOP: [&str; 3] = ["cli", "lib", "main"];
 /// Modules of one row that may name each other all the same, with the reason in `docs/style.md`.
-const SIDEWAYS: [(&str, &str); 3] = [
+const SIDEWAYS: [(&str, &str); 5] = [
     ("control", "config"),
     ("control", "logging"),
     ("config", "logging"),
+    ("identity", "config"),
+    ("identity", "logging"),
 ];
 /// What the load tester may name of the broker: the codec, what the codec is made of, and how an
 /// executor waits for many sockets.

@@ -50,6 +50,10 @@ impl Driver {
                 self.shard.step(self.now, input, &mut self.fx);
                 self.unpark(conn.0);
             }
+            Ask::Revise(revision) => {
+                self.shard
+                    .step(self.now, Input::Revise(revision), &mut self.fx);
+            }
             Ask::Shutdown(reply) => {
                 self.close_listeners();
                 self.stopping = Some(reply);

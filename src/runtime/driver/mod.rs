@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::mail::{Mail, Pauses, Reach};
 use super::mesh::{Mailbox, Outgoing};
 use crate::base::{ConnId, Now, Paged, ShardId};
+use crate::identity::Gate;
 use crate::net::{Connection, Listener, Poller, Source, TokenBucket};
 use crate::routing::Directory;
 use crate::shard::{Effects, Input, Shard};
@@ -40,6 +41,7 @@ pub struct Seat {
     pub mailbox: Mailbox<Mail>,
     pub out: Outgoing<Mail>,
     pub directory: Arc<Directory>,
+    pub gate: Gate,
     pub crowd: Arc<Crowd>,
     pub reach: Reach,
     pub outbox_bytes_max: usize,
@@ -78,6 +80,7 @@ pub struct Driver {
     mailbox: Mailbox<Mail>,
     out: Outgoing<Mail>,
     directory: Arc<Directory>,
+    gate: Gate,
     crowd: Arc<Crowd>,
     reach: Reach,
     bucket: TokenBucket,
@@ -129,6 +132,7 @@ impl Driver {
             mailbox: seat.mailbox,
             out: seat.out,
             directory: seat.directory,
+            gate: seat.gate,
             crowd: seat.crowd,
             bucket: TokenBucket::new(seat.reach.connect_rate_max, now.ms),
             reach: seat.reach,

@@ -4,7 +4,6 @@ use super::super::mail::{Mail, Passed};
 use super::super::mesh::Outgoing;
 use super::Driver;
 use crate::base::{ConnId, ShardId};
-use crate::codec::ReasonCode;
 use crate::log_limited;
 use crate::net::connection::{Sent, send};
 use crate::shard::mail::{MailRoute, PostOffice};
@@ -123,13 +122,15 @@ impl Driver {
         self.out.post(moved.to.0, Mail::Socket(Box::new(passed)));
     }
 
-    /// Nobody in this process decides later than at once, so there is nothing that could answer:
-    /// not to let in is the safe way to say so.
+    /// Puts what the shard could not decide at once to the sources; where there is no room for
+    /// another question, the answer is there already.
     fn settle_questions(&mut self) {
         for request in std::mem::take(&mut self.fx.auth) {
-            tracing::error!(client_id = %request.client_id, "nobody to ask who this is");
             let (conn, attempt) = (request.conn, request.attempt);
-            let verdict = Verdict::Refuse(ReasonCode::ServerUnavailable);
+            let Err(reason) = self.gate.put(request) else {
+                continue;
+            };
+            let verdict = Verdict::Refuse(reason);
             let input = Input::Verdict {
                 conn,
                 attempt,
@@ -157,6 +158,18 @@ fn log(event: &Event) {
         } => tracing::debug!(%client_id, peer = %peer, reason, "disconnected"),
         Event::Refused { peer, reason } => {
             log_limited!(info, LOG_LINES_PER_S, "{peer} refused: {reason}");
+        }
+        Event::Denied {
+            client_id,
+            peer,
+            what,
+            topic,
+        } => {
+            log_limited!(
+                info,
+                LOG_LINES_PER_S,
+                "{client_id:?} at {peer}: {what} {topic:?}"
+            );
         }
         Event::Violation {
             client_id,

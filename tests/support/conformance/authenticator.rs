@@ -21,16 +21,17 @@ fn by_name(username: Option<&str>) -> Verdict {
         Some("forbid") => Verdict::Refuse(ReasonCode::NotAuthorized),
         Some("down") => Verdict::Refuse(ReasonCode::ServerUnavailable),
         Some("later") => Verdict::Pending,
-        _ => Verdict::Allow { data: None },
+        _ => Verdict::allow(),
     }
 }
 
 fn exchange(step: AuthStep, data: Option<&[u8]>) -> Verdict {
     match (step, data) {
-        (AuthStep::Continue, Some([3, 4])) => Verdict::Allow { data: None },
+        (AuthStep::Continue, Some([3, 4])) => Verdict::allow(),
         (AuthStep::Continue, _) => Verdict::Refuse(ReasonCode::NotAuthorized),
         _ => Verdict::Challenge {
             data: [1, 2].into(),
+            state: None,
         },
     }
 }

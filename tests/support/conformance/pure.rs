@@ -246,7 +246,7 @@ impl Target for Pure {
     fn advance(&mut self, seconds: u64) {
         for (shard, request) in std::mem::take(&mut self.asked) {
             let AuthRequest { conn, attempt, .. } = request;
-            let verdict = Verdict::Allow { data: None };
+            let verdict = Verdict::allow();
             self.step(
                 shard,
                 Input::Verdict {

@@ -1,0 +1,298 @@
+//! The one that is asked: by shards on their threads, which never wait for it, and by whoever
+//! changes what a source knows.
+
+use super::chain::{Chain, SourceStatus};
+use super::memo::{Memo, is_password};
+use super::pool::{self, Counter, Pool, Question};
+use super::source::{Judgement, Remember, Scope, Source};
+use crate::auth::{Anonymous, AuthRequest, Authenticator, Grant, Revision, Verdict};
+use crate::base::{ConnId, ShardId};
+use crate::codec::ReasonCode;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// Times that a question is asked anew because something changed while it was answered.
+const ASKED_ANEW_MAX: usize = 3;
+
+/// The way from here to the shards.
+pub trait Shards: Send + Sync {
+    /// Brings a verdict to the shard that asked for it.
+    fn answer(&self, shard: ShardId, to: (ConnId, u32), verdict: Verdict);
+
+    /// Tells every shard which clients to cut or to ask about again.
+    fn revise(&self, revision: Arc<Revision>);
+}
+
+/// What is configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Names of the sources in the order in which they are asked.
+    pub chain: Vec<String>,
+    /// Who comes in without an identity.
+    pub anonymous: Anonymous,
+    /// Threads that may block.
+    pub threads: usize,
+    /// Questions that may wait.
+    pub waiting_max: usize,
+    /// How long a question may take.
+    pub deadline: Duration,
+    /// How long a password that was right is remembered; zero: not at all.
+    pub memo_life: Duration,
+    pub memo_entries_max: usize,
+}
+
+/// All of identity, one for the process.
+pub struct Authority {
+    options: RwLock<Arc<Options>>,
+    chain: RwLock<Arc<Chain>>,
+    is_active: AtomicBool,
+    memo: Memo,
+    pool: Arc<Pool>,
+    shards: Box<dyn Shards>,
+    /// Held by whoever says what a source said, and alone by whoever says that it does not hold
+    /// any more: so what is said first also arrives first, and nothing old is said after it.
+    changes: RwLock<()>,
+    generation: AtomicU64,
+}
+
+/// A shard's way to the authority.
+pub struct Gate {
+    authority: Arc<Authority>,
+    counter: Option<Counter>,
+    shard: ShardId,
+}
+
+impl Authority {
+    /// With no source yet, and its threads running. `key` is a secret of this process.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        options: Options,
+        key: &[u8; 32],
+        shards: Box<dyn Shards>,
+    ) -> io::Result<Arc<Authority>> {
+        let authority = Arc::new(Authority {
+            chain: RwLock::default(),
+            is_active: AtomicBool::new(false),
+            memo: Memo::new(key, options.memo_entries_max, options.memo_life),
+            pool: Arc::new(Pool::new(options.waiting_max)),
+            shards,
+            changes: RwLock::new(()),
+            generation: AtomicU64::new(0),
+            options: RwLock::new(Arc::new(options.clone())),
+        });
+        let started = pool::start(&authority, options.threads);
+        if started.is_err() {
+            authority.end();
+        }
+        started.map(|()| authority)
+    }
+
+    /// Puts `source` into its place of the chain, or in the place of the one of that name.
+    pub fn set_source(&self, source: Arc<dyn Source>) {
+        let order = &self.options().chain;
+        self.change_chain(|chain| chain.with(source, order));
+    }
+
+    /// Takes the source of this name out.
+    pub fn remove_source(&self, name: &str) {
+        let order = &self.options().chain;
+        self.change_chain(|chain| chain.without(name, order));
+    }
+
+    /// Something that a source knows is different now: what is remembered of these clients is
+    /// dropped, and every shard is told.
+    pub fn changed(&self, revision: Revision) {
+        if revision.whom().is_empty() {
+            return;
+        }
+        let _alone = self.changes.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::Release);
+        self.is_active
+            .store(self.chain().is_active(), Ordering::Relaxed);
+        self.memo.forget(revision.whom());
+        self.shards.revise(Arc::new(revision));
+    }
+
+    /// Obeys other settings; threads and the length of the queue stay.
+    pub fn configure(&self, options: Options) {
+        let order = options.chain.clone();
+        self.memo
+            .configure(options.memo_entries_max, options.memo_life);
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+        self.change_chain(|chain| chain.in_order(&order));
+    }
+
+    /// No more questions are answered.
+    pub fn end(&self) {
+        self.pool.end();
+    }
+
+    /// The way in for one shard.
+    pub fn gate(self: &Arc<Authority>, shard: ShardId) -> Gate {
+        Gate {
+            authority: self.clone(),
+            counter: self.pool.counter(),
+            shard,
+        }
+    }
+
+    pub fn status(&self) -> Vec<SourceStatus> {
+        self.chain().status()
+    }
+
+    /// Questions that wait or are being asked.
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
+    }
+
+    /// Questions that nobody took up by their deadline, over all time.
+    pub fn expired(&self) -> u64 {
+        self.pool.expired()
+    }
+
+    /// Passwords that are remembered.
+    pub fn remembered(&self) -> usize {
+        self.memo.len()
+    }
+
+    /// Whether fewer clients should be let in at a time, because they cannot be decided about.
+    pub fn is_strained(&self) -> bool {
+        self.pool.is_crowded() || self.chain().is_down()
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Asks the sources, on a thread that may block, and tells the shard. `None`: what was said
+    /// changed as often as it was asked.
+    pub(super) fn decide(&self, shard: ShardId, request: &AuthRequest) -> Option<Verdict> {
+        if self.answer_from_memo(shard, request) {
+            return None;
+        }
+        for _ in 0..ASKED_ANEW_MAX {
+            let generation = self.generation.load(Ordering::Acquire);
+            let judgement = self.chain().judge(request);
+            let _together = self.changes.read().unwrap_or_else(PoisonError::into_inner);
+            if self.generation.load(Ordering::Acquire) != generation {
+                continue;
+            }
+            if let Judgement::Allow(grant, Remember::Password(scope)) = &judgement {
+                self.memo.keep(request, *scope, grant.clone());
+            }
+            let verdict = self.verdict(request, judgement);
+            self.answer(shard, request, verdict.clone());
+            return Some(verdict);
+        }
+        self.answer(shard, request, Verdict::Refuse(ReasonCode::ServerBusy));
+        None
+    }
+
+    /// Answers what the memo knows by now.
+    pub(super) fn answer_from_memo(&self, shard: ShardId, request: &AuthRequest) -> bool {
+        let _together = self.changes.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(grant) = self.memo.find(request) else {
+            return false;
+        };
+        self.answer(shard, request, Verdict::Allow(Grant::clone(&grant)));
+        true
+    }
+
+    pub(super) fn answer(&self, shard: ShardId, request: &AuthRequest, verdict: Verdict) {
+        self.shards
+            .answer(shard, (request.conn, request.attempt), verdict);
+    }
+
+    fn verdict(&self, request: &AuthRequest, judgement: Judgement) -> Verdict {
+        match judgement {
+            Judgement::Allow(grant, _) => Verdict::Allow(grant),
+            Judgement::Challenge { data, state } => Verdict::Challenge { data, state },
+            Judgement::Deny(reason) => Verdict::Refuse(reason),
+            Judgement::Unavailable(_) => Verdict::Refuse(ReasonCode::ServerUnavailable),
+            Judgement::Next => self.unknown(request),
+        }
+    }
+
+    /// What becomes of a client that no source knows. Whoever gives a name is held to it as soon as
+    /// there are sources that could know it; the anonymous come in from this machine only as long
+    /// as there are none, and otherwise only where the operator has said that all may.
+    fn unknown(&self, request: &AuthRequest) -> Verdict {
+        let is_active = self.chain().is_active();
+        let anonymous = self.options().anonymous;
+        if request.method.is_some() {
+            return Verdict::Refuse(ReasonCode::BadAuthenticationMethod);
+        }
+        let may_be_anonymous =
+            !is_active || anonymous == Anonymous::Everywhere && request.username.is_none();
+        match may_be_anonymous {
+            true => anonymous.judge(request),
+            false => Verdict::Refuse(ReasonCode::BadUserNameOrPassword),
+        }
+    }
+
+    fn change_chain(&self, change: impl FnOnce(&Chain) -> Chain) {
+        let mut chain = self.chain.write().unwrap_or_else(PoisonError::into_inner);
+        *chain = Arc::new(change(&chain));
+        self.is_active.store(chain.is_active(), Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::Release);
+        // What another chain has said is not what this one would say.
+        self.memo.forget(&crate::auth::Whom::everybody());
+    }
+
+    fn chain(&self) -> Arc<Chain> {
+        self.chain
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn options(&self) -> Arc<Options> {
+        self.options
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Authenticator for Gate {
+    fn ask(&mut self, request: &AuthRequest) -> Verdict {
+        let authority = &self.authority;
+        if !authority.is_active.load(Ordering::Relaxed) {
+            return authority.unknown(request);
+        }
+        match authority.memo.find(request) {
+            Some(grant) => Verdict::Allow(Grant::clone(&grant)),
+            None => Verdict::Pending,
+        }
+    }
+}
+
+impl Gate {
+    /// Puts a question that [`Authenticator::ask`] has left open to the sources.
+    ///
+    /// # Errors
+    /// It cannot be asked now: the reason for the client.
+    pub fn put(&self, request: AuthRequest) -> Result<(), ReasonCode> {
+        let deadline = self.authority.options().deadline;
+        let key =
+            is_password(&request).then(|| self.authority.memo.tag(&request, Scope::default()));
+        let question = Box::new(Question {
+            shard: self.shard,
+            until: Instant::now() + deadline,
+            key,
+            request,
+        });
+        let put = match &self.counter {
+            Some(counter) => counter.put(question),
+            None => Err(question),
+        };
+        put.map_err(|_| ReasonCode::ServerBusy)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,247 @@
+//! The authority over sources that a test holds in its hand.
+
+use super::super::source::tests::question;
+use super::*;
+use crate::auth::Whom;
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::sync::atomic::AtomicUsize;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the shards hear.
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Verdict(u32, Verdict),
+    Revision(Arc<Revision>),
+}
+
+struct Ear(Sender<Heard>);
+
+impl Shards for Ear {
+    fn answer(&self, _: ShardId, (_, attempt): (ConnId, u32), verdict: Verdict) {
+        self.0.send(Heard::Verdict(attempt, verdict)).unwrap();
+    }
+
+    fn revise(&self, revision: Arc<Revision>) {
+        self.0.send(Heard::Revision(revision)).unwrap();
+    }
+}
+
+/// A source that answers what the test says, when it says it.
+struct Hand {
+    asked: AtomicUsize,
+    answers: Receiver<Judgement>,
+}
+
+impl Source for Hand {
+    fn name(&self) -> &'static str {
+        "users"
+    }
+
+    fn judge(&self, _: &AuthRequest) -> Judgement {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.answers.recv().unwrap()
+    }
+}
+
+struct World {
+    authority: Arc<Authority>,
+    gate: Gate,
+    source: Arc<Hand>,
+    say: Sender<Judgement>,
+    heard: Receiver<Heard>,
+}
+
+fn options() -> Options {
+    Options {
+        chain: vec!["users".into()],
+        anonymous: Anonymous::Loopback,
+        threads: 2,
+        waiting_max: 8,
+        deadline: PATIENCE,
+        memo_life: Duration::from_secs(60),
+        memo_entries_max: 100,
+    }
+}
+
+fn world(options: Options) -> World {
+    let (tell, heard) = unbounded();
+    let (say, answers) = unbounded();
+    let source = Arc::new(Hand {
+        asked: AtomicUsize::new(0),
+        answers,
+    });
+    let authority = Authority::start(options, &[1; 32], Box::new(Ear(tell))).unwrap();
+    authority.set_source(source.clone());
+    World {
+        gate: authority.gate(ShardId(0)),
+        authority,
+        source,
+        say,
+        heard,
+    }
+}
+
+impl World {
+    fn put(&mut self, mut request: AuthRequest, attempt: u32) {
+        request.attempt = attempt;
+        assert_eq!(self.gate.ask(&request), Verdict::Pending);
+        self.gate.put(request).unwrap();
+    }
+
+    fn hear(&self) -> Heard {
+        self.heard.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Waits until a source was asked so often.
+    fn wait_asked(&self, times: usize) {
+        let until = Instant::now() + PATIENCE;
+        while self.source.asked.load(Ordering::SeqCst) < times {
+            assert!(Instant::now() < until, "the source is not asked");
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn allow() -> Judgement {
+    Judgement::Allow(Grant::default(), Remember::Password(Scope::default()))
+}
+
+#[test]
+fn a_right_password_is_asked_for_once() {
+    let mut world = world(options());
+    world.say.send(allow()).unwrap();
+    world.put(question("u", "p", "c"), 1);
+    assert_eq!(world.hear(), Heard::Verdict(1, Verdict::allow()));
+    assert_eq!(world.gate.ask(&question("u", "p", "c")), Verdict::allow());
+    assert_eq!(world.gate.ask(&question("u", "q", "c")), Verdict::Pending);
+    world.authority.changed(Revision::Recheck(Whom::user("u")));
+    assert!(matches!(world.hear(), Heard::Revision(_)));
+    assert_eq!(world.gate.ask(&question("u", "p", "c")), Verdict::Pending);
+    assert_eq!(world.source.asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn questions_of_one_user_are_one() {
+    let mut world = world(options());
+    world.put(question("u", "p", "c0"), 0);
+    world.wait_asked(1);
+    for attempt in 1..8 {
+        world.put(question("u", "p", &format!("c{attempt}")), attempt);
+    }
+    assert_eq!(world.authority.waiting(), 8);
+    world.say.send(allow()).unwrap();
+    let mut heard: Vec<_> = (0..8)
+        .map(|_| match world.hear() {
+            Heard::Verdict(attempt, verdict) if verdict == Verdict::allow() => attempt,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    heard.sort();
+    assert_eq!(heard, (0..8).collect::<Vec<_>>());
+    assert_eq!(world.source.asked.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn what_holds_for_one_client_is_asked_for_each() {
+    let mut world = world(options());
+    world.put(question("u", "p", "c0"), 0);
+    world.wait_asked(1);
+    for attempt in 1..4 {
+        world.put(question("u", "p", &format!("c{attempt}")), attempt);
+    }
+    for _ in 0..4 {
+        let remember = Remember::Password(Scope::of(true, false));
+        world
+            .say
+            .send(Judgement::Allow(Grant::default(), remember))
+            .unwrap();
+    }
+    for _ in 0..4 {
+        assert!(matches!(world.hear(), Heard::Verdict(_, Verdict::Allow(_))));
+    }
+    assert_eq!(world.source.asked.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn an_answer_that_a_change_has_overtaken_is_asked_for_anew() {
+    let mut world = world(options());
+    world.put(question("u", "p", "c"), 1);
+    world.wait_asked(1);
+    let kick = Revision::Kick(Whom::user("u"), ReasonCode::NotAuthorized);
+    world.authority.changed(kick);
+    assert!(matches!(world.hear(), Heard::Revision(_)));
+    world.say.send(allow()).unwrap();
+    world
+        .say
+        .send(Judgement::Deny(ReasonCode::NotAuthorized))
+        .unwrap();
+    let refused = Verdict::Refuse(ReasonCode::NotAuthorized);
+    assert_eq!(world.hear(), Heard::Verdict(1, refused));
+    assert_eq!(world.gate.ask(&question("u", "p", "c")), Verdict::Pending);
+}
+
+#[test]
+fn a_full_queue_says_so_at_once() {
+    let mut world = world(options());
+    for attempt in 0..8 {
+        world.put(question(&attempt.to_string(), "p", "c"), attempt);
+    }
+    let refused = world.gate.put(question("u", "p", "c"));
+    assert_eq!(refused, Err(ReasonCode::ServerBusy));
+    assert!(world.authority.is_strained());
+    for _ in 0..8 {
+        world.say.send(allow()).unwrap();
+        world.hear();
+    }
+    let until = Instant::now() + PATIENCE;
+    while world.authority.waiting() > 0 {
+        assert!(Instant::now() < until, "questions are left");
+        std::thread::yield_now();
+    }
+    assert!(!world.authority.is_strained());
+}
+
+#[test]
+fn a_source_that_is_down_is_no_reason_to_doubt_a_password() {
+    let mut world = world(options());
+    world.say.send(allow()).unwrap();
+    world.put(question("known", "p", "c"), 1);
+    world.hear();
+    world
+        .say
+        .send(Judgement::Unavailable("refused".into()))
+        .unwrap();
+    world.put(question("u", "p", "c"), 2);
+    let unavailable = Verdict::Refuse(ReasonCode::ServerUnavailable);
+    assert_eq!(world.hear(), Heard::Verdict(2, unavailable));
+    assert!(world.authority.is_strained());
+    assert_eq!(
+        world.gate.ask(&question("known", "p", "c")),
+        Verdict::allow()
+    );
+}
+
+#[test]
+fn without_sources_everybody_is_anonymous_and_with_one_nobody() {
+    let world = world(options());
+    let mut local = question("u", "p", "c");
+    local.peer.address = "127.0.0.1:1".parse().unwrap();
+    let unknown = |request: &AuthRequest| world.authority.unknown(request);
+    let bad = Verdict::Refuse(ReasonCode::BadUserNameOrPassword);
+    assert_eq!(unknown(&local), bad);
+    local.username = None;
+    assert_eq!(unknown(&local), bad);
+    world.authority.configure(Options {
+        anonymous: Anonymous::Everywhere,
+        ..options()
+    });
+    assert_eq!(unknown(&local), Verdict::Allow(Grant::anonymous()));
+    local.username = Some("u".into());
+    assert_eq!(unknown(&local), bad);
+    world.authority.remove_source("users");
+    assert_eq!(unknown(&local), Verdict::Allow(Grant::anonymous()));
+    world.authority.configure(options());
+    let refused = Verdict::Refuse(ReasonCode::NotAuthorized);
+    assert_eq!(unknown(&question("u", "p", "c")), refused);
+}

@@ -1,0 +1,357 @@
+//! What a client may do: its grant, the rules it is held to, and what becomes of it when either
+//! changes.
+
+use super::close::Ending;
+use super::conn::{Conn, Phase};
+use super::{Effects, Event, Refusal, Shard};
+use crate::auth::acl::{Answer, may_publish, may_subscribe};
+use crate::auth::{AuthRequest, AuthStep, Grant, Identity, Revision, Rules, acl};
+use crate::base::{ConnId, Now};
+use crate::codec::ReasonCode;
+use crate::session::{Access, Session};
+use std::sync::Arc;
+
+/// Sessions that a revision looks at in one step.
+const REVISED_A_STEP: usize = 4096;
+/// With fewer rules than this, going through them costs no more than looking a topic up.
+const CACHED_FROM_RULES: usize = 8;
+
+/// Which rules hold for a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bounds {
+    /// Those for everybody, if there are any.
+    #[default]
+    Common,
+    /// Its own, then those for everybody.
+    Own,
+    /// None: a superuser.
+    None,
+}
+
+/// A revision on its way through the sessions, and the slot to go on from.
+pub(super) struct Revising {
+    revision: Arc<Revision>,
+    from: u32,
+}
+
+impl Shard {
+    /// Whether rules hold for what this connection does. Asked once a read, so that a publication
+    /// without rules costs a look at a flag.
+    #[inline]
+    pub(super) fn is_restricted(&self, conn: &Conn) -> bool {
+        match conn.bounds {
+            Bounds::Common => self.options.access.common.is_some(),
+            Bounds::Own => true,
+            Bounds::None => false,
+        }
+    }
+
+    /// Whether a client may publish to `topic`; if not, it is counted and told to the log.
+    pub(super) fn allows_publish(&mut self, id: ConnId, topic: &str, fx: &mut Effects) -> bool {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get(conn.session)
+            .expect("who is up has a session");
+        let own = session.access.as_deref();
+        let version = self.access_version;
+        let known = own.and_then(|access| access.recent.find(topic, version));
+        let allowed = match known {
+            Some(allowed) => allowed,
+            None => self.decide_publish(id, topic),
+        };
+        if !allowed {
+            self.deny(id, Refusal::PublishDenied, topic, fx);
+        }
+        allowed
+    }
+
+    fn decide_publish(&mut self, id: ConnId, topic: &str) -> bool {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let slot = conn.session;
+        let session = self.sessions.get(slot).expect("who is up has a session");
+        let subject = subject(session, conn);
+        let own = session
+            .access
+            .as_deref()
+            .and_then(|access| access.rules.as_deref());
+        let rules = in_order(own, self.options.access.common.as_deref());
+        let answer = may_publish(rules, &subject, topic);
+        let allowed = answer.unwrap_or(self.options.access.nomatch) == Answer::Allow;
+        let common = self.options.access.common.as_deref();
+        let count = own.map_or(0, Rules::len) + common.map_or(0, Rules::len);
+        if count >= CACHED_FROM_RULES {
+            let session = self.sessions.get_mut(slot).expect("looked up before");
+            let access = session.access.get_or_insert_default();
+            access.recent.keep(topic, allowed, self.access_version);
+        }
+        allowed
+    }
+
+    /// Whether a client may subscribe to `filter`, which is without its share name.
+    pub(super) fn allows_subscribe(&mut self, id: ConnId, filter: &str, fx: &mut Effects) -> bool {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let allowed = !self.is_restricted(conn) || self.decide_subscribe(conn, filter);
+        if !allowed {
+            self.deny(id, Refusal::SubscribeDenied, filter, fx);
+        }
+        allowed
+    }
+
+    fn decide_subscribe(&self, conn: &Conn, filter: &str) -> bool {
+        let session = self
+            .sessions
+            .get(conn.session)
+            .expect("who is up has a session");
+        let own = session
+            .access
+            .as_deref()
+            .and_then(|access| access.rules.as_deref());
+        let rules = in_order(own, self.options.access.common.as_deref());
+        let answer = may_subscribe(rules, &subject(session, conn), filter);
+        answer.unwrap_or(self.options.access.nomatch) == Answer::Allow
+    }
+
+    /// Counts what was not allowed, and tells the log.
+    fn deny(&mut self, id: ConnId, why: Refusal, topic: &str, fx: &mut Effects) {
+        self.counters.refuse(why);
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get(conn.session)
+            .expect("who is up has a session");
+        fx.events.push(Event::Denied {
+            client_id: session.client_id.clone(),
+            peer: conn.peer.clone(),
+            what: why.name(),
+            topic: topic.into(),
+        });
+    }
+
+    /// Whether a will may be published under a grant that is about to be given.
+    pub(super) fn allows_will(&self, id: ConnId, grant: &Grant, topic: &str) -> bool {
+        let access = &self.options.access;
+        if grant.is_superuser || grant.rules.is_none() && access.common.is_none() {
+            return true;
+        }
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let pending = conn.rare.as_ref().and_then(|rare| rare.connect.as_ref());
+        let Some(pending) = pending else {
+            return true;
+        };
+        let subject = acl::Subject {
+            username: match &grant.identity {
+                Identity::AsGiven => pending.username.as_deref(),
+                Identity::Named(name) => Some(name),
+                Identity::Anonymous => None,
+            },
+            client_id: &pending.client_id,
+            address: conn.peer.ip(),
+        };
+        let rules = in_order(grant.rules.as_deref(), access.common.as_deref());
+        may_publish(rules, &subject, topic).unwrap_or(access.nomatch) == Answer::Allow
+    }
+
+    /// Holds a client to a grant: at CONNECT, and again when it is given another one.
+    pub(super) fn bind(&mut self, now: Now, id: ConnId, grant: Grant) {
+        let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
+        conn.bounds = match (grant.is_superuser, &grant.rules) {
+            (true, _) => Bounds::None,
+            (false, Some(_)) => Bounds::Own,
+            (false, None) => Bounds::Common,
+        };
+        let ends_ms = match grant.expires_unix_s {
+            Some(s) => now.ms + s.saturating_mul(1000).saturating_sub(now.unix_ms),
+            None => u64::MAX,
+        };
+        let session = self
+            .sessions
+            .get_mut(conn.session)
+            .expect("who is up has a session");
+        session.is_named = grant.identity != Identity::Anonymous;
+        if let Identity::Named(name) = grant.identity {
+            session.username = Some(name);
+        }
+        let rules = grant.rules.filter(|_| !grant.is_superuser);
+        session.access = (rules.is_some() || ends_ms != u64::MAX).then(|| {
+            Box::new(Access {
+                rules,
+                ends_ms,
+                ..Access::default()
+            })
+        });
+        if ends_ms != u64::MAX {
+            self.arm_connection(ends_ms, id);
+        }
+    }
+
+    /// Takes from a client what its rules do not allow it any more: subscriptions, of which no
+    /// version can be told, and the will.
+    pub(super) fn enforce(&mut self, id: ConnId, fx: &mut Effects) {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        if !self.is_restricted(conn) {
+            return;
+        }
+        let slot = conn.session;
+        let session = self.sessions.get(slot).expect("who is up has a session");
+        let own = session
+            .subscriptions
+            .iter()
+            .map(|&id| self.router.filter(id).to_owned());
+        let shared = session
+            .shared
+            .iter()
+            .flat_map(|shared| shared.iter())
+            .map(|s| match &*s.key.share {
+                "$queue" => format!("$queue/{}", s.key.filter),
+                share => format!("$share/{share}/{}", s.key.filter),
+            });
+        let filters: Vec<String> = own.chain(shared).collect();
+        let will = session.will.as_ref();
+        let will_topic = will.map(|will| will.message.content().topic.to_owned());
+        for text in filters {
+            let levels = crate::codec::Filter::parse(&text).map_or(&*text, |filter| filter.levels);
+            if !self.allows_subscribe(id, levels, fx) {
+                self.unsubscribe(slot, &text, fx);
+            }
+        }
+        if will_topic.is_some_and(|topic| !self.allows_publish(id, &topic, fx)) {
+            let session = self.sessions.get_mut(slot).expect("looked up before");
+            session.will = None;
+        }
+    }
+
+    /// Some clients are to be cut or asked about again: those named by their ids at once, the
+    /// others a part of the sessions at a time.
+    pub(super) fn handle_revise(&mut self, now: Now, revision: Arc<Revision>, fx: &mut Effects) {
+        if !revision.whom().is_clients_alone() {
+            self.revising.push_back(Revising { revision, from: 0 });
+            return self.go_on_revising(now, fx);
+        }
+        for client_id in &revision.whom().clients {
+            let session = self
+                .find_session(client_id)
+                .and_then(|slot| self.sessions.get(slot));
+            if let Some(id) = session.and_then(|session| session.conn) {
+                self.revise(now, id, &revision, fx);
+            }
+        }
+    }
+
+    pub(super) fn go_on_revising(&mut self, now: Now, fx: &mut Effects) {
+        let Some(Revising { revision, from }) = self.revising.pop_front() else {
+            return;
+        };
+        let mut found = Vec::new();
+        let mut next = None;
+        for (seen, (slot, session)) in self.sessions.iter_from(from).enumerate() {
+            if seen == REVISED_A_STEP {
+                next = Some(slot);
+                break;
+            }
+            let conn = session
+                .conn
+                .and_then(|id| Some((id, self.conns.get(id.0)?)));
+            let Some((id, conn)) = conn else { continue };
+            let subject = subject(session, conn);
+            let (username, client_id) = (subject.username, subject.client_id);
+            if revision
+                .whom()
+                .includes(username, client_id, subject.address)
+            {
+                found.push(id);
+            }
+        }
+        for id in found {
+            self.revise(now, id, &revision, fx);
+        }
+        if let Some(from) = next {
+            self.revising.push_front(Revising { revision, from });
+        }
+    }
+
+    fn revise(&mut self, now: Now, id: ConnId, revision: &Revision, fx: &mut Effects) {
+        match revision {
+            Revision::Kick(_, reason) => {
+                self.counters.refuse(Refusal::Revoked);
+                self.end(now, id, Ending::Refused(*reason), fx);
+            }
+            Revision::Recheck(_) => self.recheck(now, id, fx),
+        }
+    }
+
+    /// Asks about a client that is in; it goes on meanwhile.
+    fn recheck(&mut self, now: Now, id: ConnId, fx: &mut Effects) {
+        let attempt = self.ticket();
+        let Some(conn) = self
+            .conns
+            .get_mut(id.0)
+            .filter(|conn| conn.phase == Phase::Up)
+        else {
+            return;
+        };
+        // A re-authentication that goes on brings a new grant of its own.
+        let rare = conn.rare.as_deref();
+        if rare.is_some_and(|rare| rare.reauthenticating) {
+            return;
+        }
+        conn.attempt = attempt;
+        let session = self
+            .sessions
+            .get(conn.session)
+            .expect("who is up has a session");
+        let request = AuthRequest {
+            conn: id,
+            attempt,
+            peer: conn.peer.clone(),
+            client_id: session.client_id.clone(),
+            username: session.username.clone().filter(|_| session.is_named),
+            password: None,
+            method: rare.and_then(|rare| rare.method.clone()),
+            data: None,
+            state: None,
+            step: AuthStep::Recheck,
+        };
+        self.ask(now, request, fx);
+    }
+
+    /// The verdict on a client that is in.
+    pub(super) fn carry_out_recheck(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        verdict: Result<Grant, ReasonCode>,
+        fx: &mut Effects,
+    ) {
+        match verdict {
+            Ok(grant) => {
+                self.bind(now, id, grant);
+                self.enforce(id, fx);
+            }
+            // Nobody can say: a live client is not touched for that.
+            Err(ReasonCode::ServerUnavailable | ReasonCode::ServerBusy) => {
+                self.counters.refuse(Refusal::ServerUnavailable);
+            }
+            Err(reason) => {
+                self.counters.refuse(Refusal::Revoked);
+                self.end(now, id, Ending::Refused(reason), fx);
+            }
+        }
+    }
+}
+
+/// A client's own rules, then those for everybody.
+fn in_order<'r>(
+    own: Option<&'r Rules>,
+    common: Option<&'r Rules>,
+) -> impl Iterator<Item = &'r acl::Rule> {
+    own.into_iter().chain(common).flatten()
+}
+
+fn subject<'a>(session: &'a Session, conn: &Conn) -> acl::Subject<'a> {
+    acl::Subject {
+        username: session.username.as_deref().filter(|_| session.is_named),
+        client_id: &session.client_id,
+        address: conn.peer.ip(),
+    }
+}
