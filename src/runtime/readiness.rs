@@ -21,7 +21,12 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Waits until the epoll set has an event, for at most `timeout`. Says whether it has one.
+/// Longest sleep at a time. Should the ring ever miss that the set has an event, the executor finds
+/// it after this time, and not at the next deadline, which may be an hour away.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Waits until the epoll set has an event, for at most `timeout` and a second. Says whether it has
+/// one.
 ///
 /// # Errors
 /// The process has no file descriptor left for the duplicate.
@@ -30,15 +35,12 @@ pub async fn has_event(epoll: BorrowedFd<'_>, timeout: Option<Duration>) -> io::
     // SAFETY: the descriptor is open and owned by nobody else; the stream closes it.
     let stream = unsafe { UnixStream::from_raw_fd(duplicate) };
     let mut stream = pin!(stream);
-    let mut timer = timeout.map(Timer::new);
+    let mut timer = Timer::new(timeout.unwrap_or(SLEEP_MAX).min(SLEEP_MAX));
     Ok(poll_fn(move |cx| {
         if stream.as_mut().poll_read(cx, &mut [0]).is_ready() {
             return Poll::Ready(true);
         }
-        match &mut timer {
-            Some(timer) => pin!(timer).poll(cx).map(|_| false),
-            None => Poll::Pending,
-        }
+        pin!(&mut timer).poll(cx).map(|_| false)
     })
     .await)
 }
