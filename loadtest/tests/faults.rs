@@ -5,6 +5,7 @@ mod support;
 use ringmq::codec::frame;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 use support::{run, start, stop};
 
 /// What is done to the deliveries of one connection, which count from 0.
@@ -18,6 +19,20 @@ enum Fault {
     Swap,
     /// Every hundredth has its last byte but one changed.
     Alter,
+    /// Every second comes this much later, and the others after it.
+    Delay(Duration),
+    /// None comes.
+    Mute,
+}
+
+impl Fault {
+    fn every(self) -> u64 {
+        match self {
+            Fault::Delay(_) => 2,
+            Fault::Mute => 1,
+            _ => 100,
+        }
+    }
 }
 
 /// A relay in front of `broker`; its threads end with the process.
@@ -58,15 +73,19 @@ impl Planter {
         if let Some(held) = self.held.take() {
             return vec![packet, held];
         }
-        if !self.count.is_multiple_of(100) {
+        if !self.count.is_multiple_of(self.fault.every()) {
             return vec![packet];
         }
         match self.fault {
-            Fault::Drop => vec![],
+            Fault::Drop | Fault::Mute => vec![],
             Fault::Double => vec![packet.clone(), packet],
             Fault::Swap => {
                 self.held = Some(packet);
                 vec![]
+            }
+            Fault::Delay(time) => {
+                std::thread::sleep(time);
+                vec![packet]
             }
             Fault::Alter => {
                 // A byte of the number that says which stream it is.
@@ -101,15 +120,24 @@ fn forward(
     let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
-/// 1,000 messages to each of two subscribers, which are 10 faults for each: figures and problems.
-fn with_fault(fault: Fault) -> ([u64; 4], Vec<String>) {
+const FIGURES: [&str; 4] = ["delivered", "lost", "duplicated", "reordered"];
+
+/// What these words come to with a fault: some figures, and the problems that are told.
+fn run_with<const N: usize>(fault: Fault, words: &str, keys: [&str; N]) -> ([u64; N], Vec<String>) {
     let (broker, address) = start(1);
-    let words = "flow -p 1 -s 2 --size 24 --rate 2000 -d 0.5 --warm-up 0 --drain 2";
     let (report, json) = run(relay(address, fault), words);
     stop(&broker);
-    assert_eq!(json["published"], 1000);
-    let keys = ["delivered", "lost", "duplicated", "reordered"];
-    (keys.map(|key| json[key].as_u64().unwrap()), report.problems)
+    let figure = |key: &str| {
+        let value = json[key].as_u64();
+        value.unwrap_or_else(|| panic!("no `{key}` in {json}"))
+    };
+    (keys.map(figure), report.problems)
+}
+
+/// 1,000 messages to each of two subscribers, which are 10 faults for each: figures and problems.
+fn with_fault(fault: Fault) -> ([u64; 4], Vec<String>) {
+    let words = "flow -p 1 -s 2 --size 24 --rate 2000 -d 0.5 --warm-up 0 --drain 2";
+    run_with(fault, words, FIGURES)
 }
 
 #[test]
@@ -143,4 +171,82 @@ fn messages_for_others_are_counted() {
     assert_eq!(figures, [1980, 20, 0, 0]);
     let astray = "20 deliveries were changed or came to the wrong subscriber";
     assert_eq!(problems, ["20 messages were lost", astray]);
+}
+
+#[test]
+fn late_ones_are_counted() {
+    // Six messages a second apart, the second, fourth and sixth of which come late.
+    let fault = Fault::Delay(Duration::from_millis(800));
+    let words = "flow -p 1 -s 2 --rate 1 -d 6 --warm-up 0 --late-ms 600";
+    let (figures, problems) = run_with(fault, words, ["late", "lost", "delivered"]);
+    assert_eq!(figures, [6, 0, 12]);
+    assert_eq!(problems, [""; 0]);
+}
+
+#[test]
+fn a_shared_group_counts_over_its_members() {
+    // Two members of one group get 1,000 messages between them: ten faults, give or take the
+    // one that each member has begun to count to.
+    let words = "flow -p 1 -s 2 -g 1 --size 24 --rate 2000 -d 0.5 --warm-up 0 --drain 1";
+    let ([delivered, lost, duplicated, reordered], _) = run_with(Fault::Drop, words, FIGURES);
+    assert!(
+        (9..=10).contains(&lost) && delivered + lost == 1000,
+        "{lost}"
+    );
+    assert_eq!([duplicated, reordered], [0, 0]);
+    let ([delivered, lost, duplicated, reordered], _) = run_with(Fault::Double, words, FIGURES);
+    assert!((9..=10).contains(&duplicated), "{duplicated}");
+    assert_eq!([delivered, lost, reordered], [1000, 0, 0]);
+    let ([delivered, lost, duplicated, reordered], _) = run_with(Fault::Swap, words, FIGURES);
+    assert!(
+        (8..=10).contains(&reordered) && delivered + lost == 1000,
+        "{reordered}"
+    );
+    assert_eq!(duplicated, 0);
+}
+
+#[test]
+fn requests_and_replies_are_counted_apart() {
+    // Two devices get 500 requests each, of which five are lost; 990 replies go to one client,
+    // and nine of them are lost, too.
+    let words = "flow -p 1 -s 2 -t 2 --reply --size 24 --rate 2000 -d 0.5 --warm-up 0 --drain 1";
+    let keys = ["delivered", "lost", "replies", "replies_lost"];
+    let (figures, problems) = run_with(Fault::Drop, words, keys);
+    assert_eq!(figures, [990, 10, 981, 9]);
+    assert_eq!(problems, ["9 replies were lost", "10 messages were lost"]);
+}
+
+#[test]
+fn retained_messages_are_counted() {
+    // Three dashboards of 300 messages each.
+    let words = "dashboards -n 3 -t 300 -a 1 --drain 1";
+    let keys = ["delivered", "lost", "duplicated", "filled"];
+    let (figures, problems) = run_with(Fault::Drop, words, keys);
+    assert_eq!(figures, [891, 9, 0, 0]);
+    assert_eq!(problems, ["9 messages were lost"]);
+    let (figures, problems) = run_with(Fault::Double, words, keys);
+    assert_eq!(figures, [900, 0, 9, 3]);
+    assert_eq!(problems, ["9 messages were duplicated"]);
+}
+
+#[test]
+fn what_a_session_loses_is_counted() {
+    let words = "storm -n 2 --missed 150 --hold 0.1 --drain 1 -q 1";
+    let (figures, problems) = run_with(Fault::Drop, words, FIGURES);
+    // 150 that were missed and one in the end for each: the hundredth is lost for good, as the
+    // broker waits for its acknowledgement.
+    assert_eq!(figures, [300, 2, 0, 0]);
+    assert_eq!(problems, ["2 messages were lost"]);
+}
+
+#[test]
+fn idle_ones_that_get_nothing_are_counted() {
+    let words = "idle -n 4 --hold 0.1 --every 2 --drain 1";
+    let (figures, problems) = run_with(Fault::Mute, words, ["held", "delivered", "lost"]);
+    assert_eq!(figures, [4, 0, 2]);
+    assert_eq!(problems, ["2 messages were lost"]);
+    let words = "churn -n 4 --rate 0 -d 0.3 --drain 0.5 -q 0";
+    let (figures, problems) = run_with(Fault::Mute, words, ["published", "lives", "lost"]);
+    assert_eq!(figures, [4, 0, 4]);
+    assert_eq!(problems[0], "4 messages were lost");
 }

@@ -2,6 +2,7 @@
 
 use super::common::CommonArgs;
 use super::values;
+use crate::measure::clock::MS;
 use crate::measure::stamp::STAMP_BYTES;
 use crate::scenario::Common;
 use crate::scenario::flow::{Flow, FlowOptions, Plan};
@@ -30,6 +31,15 @@ pub struct FlowArgs {
     subscribers: u32,
     #[arg(short, long, default_value = "1")]
     topics: NonZeroU32,
+    /// Subscribers share ($share) in this many groups; 0: everybody gets everything
+    #[arg(short, long, value_name = "COUNT", default_value_t = 0)]
+    groups: u32,
+    /// Subscribers have one wildcard subscription to all topics
+    #[arg(long)]
+    wildcard: bool,
+    /// Subscribers answer each message, and the round trip is measured
+    #[arg(long)]
+    reply: bool,
     /// QoS of publishing and of subscribing
     #[arg(short, long, default_value = "0", value_parser = values::qos)]
     qos: QoS,
@@ -42,6 +52,9 @@ pub struct FlowArgs {
     /// At a rate, send in portions of this many microseconds
     #[arg(long, value_name = "MICROSECONDS", default_value = "1000")]
     tick_us: NonZeroU64,
+    /// Scatter each publisher's messages by this share of the time between two of them
+    #[arg(long, value_name = "0-1", default_value_t = 0.0)]
+    jitter: f64,
     /// Seconds that are measured
     #[arg(short, long, value_name = "SECONDS", default_value = "10",
         value_parser = values::seconds)]
@@ -58,6 +71,18 @@ pub struct FlowArgs {
     /// Seconds to wait for the last deliveries
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::seconds)]
     drain: u64,
+    /// Count deliveries that took longer than this
+    #[arg(long, value_name = "MILLISECONDS")]
+    late_ms: Option<u64>,
+    /// Sessions of subscribers persist; their expiry in seconds (MQTT 5)
+    #[arg(long, value_name = "SECONDS")]
+    session_expiry: Option<u32>,
+    /// Subscribers cut off a second; they come back to their sessions
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 0.0)]
+    cut_rate: f64,
+    /// Seconds that they stay away
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::seconds)]
+    away: u64,
 }
 
 impl FlowArgs {
@@ -73,10 +98,13 @@ impl FlowArgs {
                 "a payload has at least {STAMP_BYTES} bytes: run, stream, number and time"
             ));
         }
+        self.check()?;
         let plan = Plan {
             publishers: self.publishers,
             subscribers: self.subscribers,
             topics: self.topics.get(),
+            groups: self.groups,
+            is_wildcard: self.wildcard,
         };
         let options = FlowOptions {
             plan,
@@ -89,7 +117,38 @@ impl FlowArgs {
             window: self.window.max(1),
             in_flight: self.in_flight.get(),
             drain_ns: self.drain,
+            jitter: self.jitter,
+            has_replies: self.reply,
+            late_ns: self.late_ms.map_or(u64::MAX, |ms| ms.saturating_mul(MS)),
+            session_expiry_s: self.session_expiry,
+            cuts_per_s: self.cut_rate,
+            away_ns: self.away,
         };
         Ok(Flow::new(common, options))
+    }
+
+    /// What does not go together.
+    fn check(&self) -> Result<(), String> {
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err("--jitter is a share from 0 to 1".into());
+        }
+        if self.jitter > 0.0 && self.rate == 0 {
+            return Err("--jitter scatters what is sent at a --rate".into());
+        }
+        let is_cut = self.cut_rate > 0.0;
+        if is_cut && (self.session_expiry.unwrap_or(0) == 0 || self.qos == QoS::AtMostOnce) {
+            return Err(
+                "--cut-rate needs sessions that keep messages: --session-expiry and --qos 1 or 2"
+                    .into(),
+            );
+        }
+        if self.reply && (is_cut || self.wildcard || self.groups > 0) {
+            return Err(
+                "--reply goes with plain subscriptions, not with --cut-rate, --wildcard \
+                        or --groups"
+                    .into(),
+            );
+        }
+        Ok(())
     }
 }

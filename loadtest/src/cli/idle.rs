@@ -29,6 +29,12 @@ pub struct IdleArgs {
     /// Seconds to wait for the arrivals
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
     drain: u64,
+    /// In the end cut all off at once and let all come back
+    #[arg(long)]
+    reconnect: bool,
+    /// Seconds for all to be back
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = values::seconds)]
+    deadline: u64,
 }
 
 impl IdleArgs {
@@ -46,6 +52,8 @@ impl IdleArgs {
             hold_ns: self.hold,
             every: self.every,
             drain_ns: self.drain,
+            reconnects: self.reconnect,
+            deadline_ns: self.deadline,
         };
         Ok(Idle::new(common, options))
     }

@@ -1,6 +1,9 @@
 //! The command line.
 
+mod churn;
 mod common;
+mod dashboards;
+mod file;
 mod flow;
 mod idle;
 mod storm;
@@ -8,7 +11,7 @@ mod values;
 
 use crate::report::Report;
 use crate::{host, run};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use common::CommonArgs;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::Write;
@@ -27,7 +30,7 @@ const EXIT_USAGE: u8 = 2;
 /// lost, duplicated or reordered and all connections held, 1 if not, and 2 if the run could not
 /// be done. Ctrl-C ends a run early with the report of what was done.
 #[derive(Debug, Parser)]
-#[command(name = "loadtest", version)]
+#[command(name = "loadtest", version, args_override_self = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -38,22 +41,53 @@ enum Command {
     Idle(idle::IdleArgs),
     Flow(flow::FlowArgs),
     Storm(storm::StormArgs),
+    Churn(churn::ChurnArgs),
+    Dashboards(dashboards::DashboardArgs),
+    /// Run a scenario file, or one that comes with the load tester by its name
+    ///
+    /// A file has `scenario = "flow"` (or another kind) and the options of that kind as keys.
+    /// Options on the command line go before those of the file.
+    Run {
+        /// A file, or a name that `loadtest scenarios` tells
+        #[arg(value_name = "FILE")]
+        file: String,
+        /// Options of the scenario's kind
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<String>,
+    },
+    /// List the scenarios that come with the load tester, or show one
+    Scenarios {
+        name: Option<String>,
+    },
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let json = cli.command.common().json;
+    let words: Vec<String> = std::env::args().collect();
+    let cli = match parse(&words) {
+        Ok(cli) => cli,
+        Err(Unparsed::Clap(error)) => error.exit(),
+        Err(Unparsed::File(sentence)) => return refuse(&sentence),
+    };
+    if let Command::Scenarios { name } = &cli.command {
+        return match scenarios(name.as_deref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(sentence) => refuse(&sentence),
+        };
+    }
+    let json = cli.command.common().is_some_and(|common| common.json);
     match interruptible().and_then(|interrupt| cli.command.run(&interrupt)) {
         Ok(report) => {
             print(&report, json);
             ExitCode::from(if report.is_ok() { 0 } else { EXIT_FAILED })
         }
-        Err(sentence) => {
-            eprintln!("loadtest: {sentence}");
-            ExitCode::from(EXIT_USAGE)
-        }
+        Err(sentence) => refuse(&sentence),
     }
+}
+
+fn refuse(sentence: &str) -> ExitCode {
+    eprintln!("loadtest: {sentence}");
+    ExitCode::from(EXIT_USAGE)
 }
 
 /// Runs a command line given as words, the first of which is the program's name, until it is
@@ -62,16 +96,56 @@ pub fn main() -> ExitCode {
 /// # Errors
 /// A sentence: the words are not understood, or this host does not allow the run.
 pub fn run_words(words: &[&str], interrupt: &Arc<AtomicBool>) -> Result<Report, String> {
-    let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let cli = parse(&words).map_err(|error| match error {
+        Unparsed::Clap(error) => error.to_string(),
+        Unparsed::File(sentence) => sentence,
+    })?;
     cli.command.run(interrupt)
 }
 
+/// Why a command line is not understood.
+enum Unparsed {
+    Clap(clap::Error),
+    File(String),
+}
+
+/// Reads a command line; a scenario file becomes the words that it stands for, before those that
+/// follow it.
+fn parse(words: &[String]) -> Result<Cli, Unparsed> {
+    let cli = Cli::try_parse_from(words).map_err(Unparsed::Clap)?;
+    let Command::Run { file, options } = &cli.command else {
+        return Ok(cli);
+    };
+    let text = file::read(file).map_err(Unparsed::File)?;
+    let mut all = vec![words[0].clone()];
+    all.extend(file::words(file, &text, &Cli::command()).map_err(Unparsed::File)?);
+    all.extend(options.iter().cloned());
+    Cli::try_parse_from(all).map_err(Unparsed::Clap)
+}
+
+/// Lists those that come with the load tester, or prints one.
+fn scenarios(name: Option<&str>) -> Result<(), String> {
+    let mut out = std::io::stdout();
+    // A reader that has gone has seen enough.
+    let _ = match name {
+        Some(name) => write!(out, "{}", file::read(name)?),
+        None => file::BUILT_IN
+            .iter()
+            .try_for_each(|(name, text)| writeln!(out, "{name:<12} {}", file::about(text))),
+    };
+    Ok(())
+}
+
 impl Command {
-    fn common(&self) -> &CommonArgs {
+    fn common(&self) -> Option<&CommonArgs> {
         match self {
-            Command::Idle(args) => &args.common,
-            Command::Flow(args) => &args.common,
-            Command::Storm(args) => &args.common,
+            Command::Idle(args) => Some(&args.common),
+            Command::Flow(args) => Some(&args.common),
+            Command::Storm(args) => Some(&args.common),
+            Command::Churn(args) => Some(&args.common),
+            Command::Dashboards(args) => Some(&args.common),
+            Command::Run { .. } | Command::Scenarios { .. } => None,
         }
     }
 
@@ -80,14 +154,23 @@ impl Command {
             Command::Idle(args) => args.connections(),
             Command::Flow(args) => args.connections(),
             Command::Storm(args) => args.connections(),
+            Command::Churn(args) => args.connections(),
+            Command::Dashboards(args) => args.connections(),
+            Command::Run { .. } | Command::Scenarios { .. } => 0,
         };
-        let common = self.common().resolve(connections)?;
+        let Some(common) = self.common() else {
+            return Err("this is no kind of load".into());
+        };
+        let common = common.resolve(connections)?;
         host::limits::prepare(connections, common.shards, common.sources.len())?;
         let (shards, pids) = (common.shards, common.pids.clone());
         match self {
             Command::Idle(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
             Command::Flow(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
             Command::Storm(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
+            Command::Churn(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
+            Command::Dashboards(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
+            Command::Run { .. } | Command::Scenarios { .. } => unreachable!("it has no options"),
         }
     }
 }
@@ -123,7 +206,6 @@ mod tests {
 
     #[test]
     fn the_table_of_options_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 

@@ -1,4 +1,5 @@
 //! What this host allows, and what a process on it takes.
 
 pub mod limits;
+pub mod memory;
 pub mod process;

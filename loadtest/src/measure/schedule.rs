@@ -13,6 +13,9 @@ pub struct Schedule {
     pub rate_per_s: u64,
     /// 1 for sending each message at a time of its own.
     pub tick_ns: u64,
+    /// Each message is up to this much later than its turn, by a random time of its own. Not
+    /// longer than the time between two messages of one stream, whose order stays so.
+    pub jitter_ns: u64,
 }
 
 impl Schedule {
@@ -81,12 +84,35 @@ impl Cursor {
         position
     }
 
+    /// Whether [`Cursor::next_ns`] gives the earliest time only, and [`Cursor::intended_ns`] the
+    /// exact one.
+    #[inline]
+    pub fn has_jitter(&self) -> bool {
+        self.schedule.jitter_ns > 0
+    }
+
     /// Intended time of message `sequence` of one stream.
     #[inline]
     pub fn intended_ns(&self, stream: u32, sequence: u64) -> u64 {
-        self.schedule
-            .intended_ns(sequence * self.streams + u64::from(stream))
+        let index = sequence * self.streams + u64::from(stream);
+        let turn_ns = self.schedule.intended_ns(index);
+        match self.schedule.jitter_ns {
+            0 => turn_ns,
+            jitter_ns => {
+                let later_ns = scatter(index) % jitter_ns;
+                turn_ns + later_ns / self.schedule.tick_ns * self.schedule.tick_ns
+            }
+        }
     }
+}
+
+/// A number that looks random, and is the same for the same `index` in every executor (the
+/// finalizer of SplitMix64).
+fn scatter(index: u64) -> u64 {
+    let mixed = index.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }
 
 #[cfg(test)]
@@ -99,6 +125,31 @@ mod tests {
             start_ns: 1000,
             rate_per_s,
             tick_ns: 1,
+            jitter_ns: 0,
+        }
+    }
+
+    #[test]
+    fn jitter_scatters_and_keeps_the_order_of_a_stream() {
+        let schedule = Schedule {
+            tick_ns: MS,
+            jitter_ns: 100 * MS,
+            ..even(100)
+        };
+        let cursor = Cursor::new(schedule, 10, 1000);
+        let later = |stream: u32, sequence: u64| {
+            let turn_ns = schedule.intended_ns(sequence * 10 + u64::from(stream));
+            cursor.intended_ns(stream, sequence) - turn_ns
+        };
+        let all: Vec<u64> = (0..1000)
+            .map(|i| later(i % 10, u64::from(i / 10)))
+            .collect();
+        assert!(all.iter().all(|later_ns| *later_ns < 100 * MS));
+        let mean_ns = all.iter().sum::<u64>() / 1000;
+        assert!((40 * MS..60 * MS).contains(&mean_ns), "{mean_ns}");
+        for stream in 0..10 {
+            let times = (0..100).map(|sequence| cursor.intended_ns(stream, sequence));
+            assert!(times.is_sorted());
         }
     }
 

@@ -41,6 +41,13 @@ pub trait Handler {
         out: &mut Vec<u8>,
     ) -> Result<(), Fault>;
 
+    /// The client is up, with its subscriptions; it was to begin at `began_ns`. Appends what it
+    /// says first.
+    fn ready(&mut self, _client: u32, _began_ns: u64, _out: &mut Vec<u8>) {}
+
+    /// The client did not come up, and is not tried again.
+    fn failed(&mut self, _client: u32) {}
+
     /// What waited to be written to this client is written.
     fn drained(&mut self, _client: u32) {}
 
@@ -280,6 +287,10 @@ impl Fleet {
             self.ramp.succeeded();
             let entry = &mut self.clients[client as usize];
             entry.ping_due_ns = self.pings.push(client, self.now_ns);
+            handler.ready(client, entry.began_ns, &mut entry.outbox);
+            if !entry.outbox.is_empty() {
+                self.mark_dirty(client);
+            }
         }
     }
 
@@ -327,6 +338,7 @@ impl Fleet {
                 self.stats.refused_count += 1;
                 if !self.ramp.failed(client, self.now_ns) {
                     self.stats.failed += 1;
+                    handler.failed(client);
                 }
             }
         }

@@ -44,6 +44,11 @@ impl Ramp {
         self
     }
 
+    /// One more is to be connected.
+    pub fn add(&mut self, client: u32) {
+        self.waiting.push_back(client);
+    }
+
     /// The next client to be connected and the time when that was to happen, if there is one now.
     pub fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
         if self.underway_count >= self.parallel {
@@ -105,6 +110,11 @@ impl Ramp {
         }
         self.underway.pop_front();
         Some((client, began_ns))
+    }
+
+    /// Those under way and those that wait.
+    pub fn left(&self) -> u64 {
+        (self.underway_count + self.waiting.len() + self.retries.len()) as u64
     }
 
     /// Nobody is under way or waits.

@@ -3,6 +3,7 @@
 
 use super::executors::{Scenario, spawn};
 use super::shared::{Shared, Totals};
+use crate::host::memory::used_bytes;
 use crate::host::process::{Usage, usage};
 use crate::measure::clock::{MS, SECOND, now_ns, process_cpu_ns};
 use crate::report::{Progress, Report};
@@ -21,6 +22,9 @@ pub struct Sample {
     pub broker: Option<Usage>,
     /// Processor time of the load tester.
     pub own_cpu_ns: u64,
+    pub own_resident_bytes: Option<u64>,
+    /// Of all this host's memory, what is not available.
+    pub host_used_bytes: Option<u64>,
     pub totals: Totals,
 }
 
@@ -99,6 +103,8 @@ fn sample(pids: &[u32], shared: &Shared) -> Sample {
     Sample {
         broker: usage(pids),
         own_cpu_ns: process_cpu_ns(),
+        own_resident_bytes: usage(&[std::process::id()]).map(|own| own.resident_bytes),
+        host_used_bytes: used_bytes(),
         totals: shared.totals(),
         at_ns: now_ns(),
     }

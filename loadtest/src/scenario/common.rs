@@ -33,6 +33,8 @@ pub struct Common {
 #[derive(Clone, Copy, Debug)]
 pub struct Introduction<'a> {
     pub client_id: &'a str,
+    /// Over all executors and clients of one kind.
+    pub number: u32,
     pub clean_start: bool,
     /// For v5; in 3.x a session that is not clean has no end.
     pub session_expiry_s: Option<u32>,

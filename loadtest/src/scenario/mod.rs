@@ -1,6 +1,8 @@
 //! The kinds of load.
 
+pub mod churn;
 mod common;
+pub mod dashboards;
 pub mod devices;
 pub mod flow;
 pub mod idle;

@@ -1,10 +1,14 @@
 //! Parts of the closing report that all kinds of load share.
 
 use super::Common;
+use super::idle::Again;
 use crate::measure::sequence::Tally;
 use crate::net::FleetStats;
 use crate::report::{Report, Section, Value};
 use crate::run::Sample;
+
+/// A thread that is busier than this has no time to spare.
+const BUSY_MAX: f64 = 0.95;
 
 /// Begins the section of what was asked for, which is in JSON only.
 pub fn options<'a>(common: &Common, report: &'a mut Report) -> &'a mut Section {
@@ -42,6 +46,25 @@ pub fn connections(stats: &FleetStats, report: &mut Report) {
     report
         .section("time to CONNACK")
         .latency(keys, &stats.connect);
+}
+
+/// Those that were cut off and came back, and what of it was wrong.
+pub fn back(again: &Again, clients: u32, report: &mut Report) {
+    let span_ns = again.stats.last_connack_ns.saturating_sub(again.began_ns);
+    let rate = again.stats.connect.count() as f64 / (span_ns.max(1) as f64 / 1e9);
+    report
+        .section("cut off and back")
+        .count("attempts", "attempts", again.stats.attempts)
+        .count("back", "back", again.back)
+        .add(
+            "last_connack_s",
+            "last CONNACK after",
+            Value::Duration(span_ns),
+        )
+        .add("back_per_s", "came back", Value::PerSecond(rate));
+    let missing = u64::from(clients).saturating_sub(again.back);
+    report.problem(missing, "clients did not come back");
+    report.problem(again.stats.lost.total(), "connections were lost again");
 }
 
 /// What the broker used between two samples, if its process is known.
@@ -92,6 +115,17 @@ pub fn judge_tally(tally: &Tally, report: &mut Report) {
 pub fn judge_connections(stats: &FleetStats, report: &mut Report) {
     report.problem(stats.failed, "connections failed");
     report.problem(stats.lost.total(), "connections were lost");
+}
+
+/// Says if the load tester, not the broker, may have been the limit.
+pub fn judge_busy(busy: f64, report: &mut Report) {
+    if busy > BUSY_MAX {
+        report.notes.push(format!(
+            "the load tester, not the broker, may have been the limit: its busiest executor used \
+             {:.0} % of a core; try more --shards or --workers",
+            busy * 100.0
+        ));
+    }
 }
 
 pub fn memory(bytes: u64) -> Value {

@@ -3,7 +3,7 @@
 use super::{DeviceOptions, Devices};
 use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
 use crate::net::client::Phase;
-use crate::net::{Fleet, Ramp};
+use crate::net::{Fleet, FleetStats, Ramp};
 use crate::run::{Shared, Totals};
 use crate::scenario::Common;
 use std::io;
@@ -17,6 +17,8 @@ const BUFFER_KEEP_BYTES: usize = 0;
 const PACKET_BYTES_MAX: usize = 64 * 1024;
 /// For what is on its way when the run is to end early.
 const STOPPING_DRAIN_NS: u64 = 2 * SECOND;
+/// Connections closed between two turns.
+const BREATH: u32 = 1000;
 /// After the last delivery, for copies that follow it.
 const LINGER_NS: u64 = 200 * MS;
 
@@ -25,7 +27,7 @@ pub struct Crowd<'a> {
     pub devices: Devices<'a>,
     pub fleet: Fleet,
     /// Failures of earlier waves, which `fleet.stats` has no more.
-    pub faults_before: u64,
+    faults_before: u64,
     shared: &'a Shared,
     shard: usize,
     rolled_ns: u64,
@@ -134,6 +136,46 @@ impl<'a> Crowd<'a> {
                 }
             }
             self.turn(TURN_NS).await?;
+        }
+    }
+
+    /// Closes every device's connection without a word, as a network that fails.
+    ///
+    /// # Errors
+    /// As [`Crowd::connect`].
+    pub async fn cut_off(&mut self) -> io::Result<()> {
+        for device in 0..self.devices.count() {
+            self.fleet.drop_connection(device);
+            self.breathe(device).await?;
+        }
+        Ok(())
+    }
+
+    /// Everybody says DISCONNECT; with `ends_sessions` their sessions end with it (v5).
+    ///
+    /// # Errors
+    /// As [`Crowd::connect`].
+    pub async fn leave_all(&mut self, ends_sessions: bool) -> io::Result<()> {
+        for client in self.clients() {
+            self.fleet.leave(client, ends_sessions);
+            self.breathe(client).await?;
+        }
+        Ok(())
+    }
+
+    /// What happened to the connections so far. Those that are up stay counted as such.
+    pub fn take_stats(&mut self) -> FleetStats {
+        let stats = std::mem::take(&mut self.fleet.stats);
+        self.fleet.stats.up = stats.up;
+        self.faults_before += stats.refused_count + stats.lost_count;
+        stats
+    }
+
+    /// Closing very many takes long: what comes meanwhile is read, and progress is shown.
+    async fn breathe(&mut self, client: u32) -> io::Result<()> {
+        match client % BREATH {
+            0 => self.turn(0).await,
+            _ => Ok(()),
         }
     }
 

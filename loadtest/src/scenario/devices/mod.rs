@@ -317,6 +317,7 @@ impl Handler for Devices<'_> {
             .filter(|_| is_device && self.intent != Intent::End);
         let introduction = Introduction {
             client_id: &self.name,
+            number: self.number(client),
             clean_start: session_expiry_s.is_none(),
             session_expiry_s,
         };

@@ -1,9 +1,10 @@
 //! What the publishers and subscribers of one executor say and hear.
 
 use super::Flow;
-use super::plan::Plan;
+use super::member::{Member, group_filter};
+use super::reply;
 use crate::measure::latency::Windowed;
-use crate::measure::sequence::{Sequence, Tally};
+use crate::measure::sequence::{Arrival, Sequence, Tally};
 use crate::measure::stamp::Stamp;
 use crate::net::Fault;
 use crate::net::fleet::{Arrived, Handler};
@@ -13,6 +14,7 @@ use ringmq::codec::frame::Frame;
 use ringmq::codec::{
     Ack, AckKind, ConnAck, PacketType, Publish, QoS, ReasonCode, Role, Subscribe, SubscribeOptions,
 };
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 /// Filters of one SUBSCRIBE.
@@ -21,18 +23,33 @@ const FILTERS_PER_PACKET: usize = 100;
 /// The clients of one executor: first its subscribers, then its publishers.
 pub struct Clients<'a> {
     pub flow: &'a Flow,
-    shard: u32,
-    pub subscribers: Vec<Box<[Sequence]>>,
+    /// What came, for each receiver of this executor.
+    pub receivers: Vec<Box<[Sequence]>>,
+    pub members: Vec<Member>,
     pub publishers: Vec<Publisher>,
     /// Publishers that have something to send and may.
     pub ring: VecDeque<u32>,
     /// Messages that wait for an acknowledgement.
     pub unsettled: u64,
     pub tally: Tally,
+    pub replies: Tally,
     pub latency: Windowed,
+    /// From a request's intended time to its reply.
+    pub round_trip: Windowed,
     /// Messages intended before this time are not part of the latency.
     pub measure_from_ns: u64,
     pub counts: Counts,
+    pub intent: Intent,
+}
+
+/// What subscribers connect for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    Begin,
+    /// Again, to a session that is still there.
+    Resume,
+    /// Only to end a session.
+    End,
 }
 
 /// A publisher. Which message goes to which of its streams follows from its number.
@@ -45,46 +62,74 @@ pub struct Publisher {
     pub sent: u64,
     pub in_flight: InFlight,
     pub is_in_ring: bool,
+    /// Replies that came, for each of its streams in turn; empty if there are none to come.
+    pub replies: Box<[Sequence]>,
 }
 
 /// Rare things.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// The broker did not want them (v5).
     pub rejected: u64,
+    /// Deliveries to one who had not subscribed, or that were changed on the way.
     pub astray: u64,
+    /// Messages of others.
     pub foreign: u64,
+    /// Deliveries later than what was said to be late.
+    pub late: u64,
+    /// QoS 2: sent again because the broker did not see the answer, and known as such.
+    pub repeated: u64,
+    pub sessions_resumed: u64,
+    pub sessions_missing: u64,
+}
+
+impl Counts {
+    pub fn merge(&mut self, other: &Counts) {
+        self.rejected += other.rejected;
+        self.astray += other.astray;
+        self.foreign += other.foreign;
+        self.late += other.late;
+        self.repeated += other.repeated;
+        self.sessions_resumed += other.sessions_resumed;
+        self.sessions_missing += other.sessions_missing;
+    }
 }
 
 impl<'a> Clients<'a> {
     pub fn new(flow: &'a Flow, shard: usize) -> Clients<'a> {
-        let Plan {
-            publishers,
-            subscribers,
-            ..
-        } = flow.options.plan;
+        let plan = &flow.options.plan;
         let (first, step) = (shard as u32, flow.common.shards);
         let own = |count: u32| (first..count).step_by(step);
-        let arrivals = |subscriber| {
-            let positions = flow.options.plan.positions(subscriber);
+        let arrivals = |receiver| {
+            let positions = plan.positions(receiver);
             (0..positions).map(|_| Sequence::default()).collect()
         };
+        let members = own(plan.receivers())
+            .zip(0..)
+            .flat_map(|(receiver, own)| plan.members_of(receiver).map(move |number| (number, own)));
+        let members = members.map(|(number, own)| Member::new(flow, number, own));
         Clients {
-            subscribers: own(subscribers).map(arrivals).collect(),
-            publishers: own(publishers).map(Publisher::new).collect(),
+            receivers: own(plan.receivers()).map(arrivals).collect(),
+            members: members.collect(),
+            publishers: own(plan.publishers)
+                .map(|number| Publisher::new(flow, number))
+                .collect(),
             ring: VecDeque::new(),
             unsettled: 0,
             tally: Tally::default(),
+            replies: Tally::default(),
             latency: Windowed::default(),
+            round_trip: Windowed::default(),
             measure_from_ns: u64::MAX,
             counts: Counts::default(),
-            shard: first,
+            intent: Intent::Begin,
             flow,
         }
     }
 
     /// The client of a publisher.
     pub fn client(&self, publisher: u32) -> u32 {
-        self.subscribers.len() as u32 + publisher
+        self.members.len() as u32 + publisher
     }
 
     /// Puts a publisher on the list of those that send, if it has something and may.
@@ -100,15 +145,7 @@ impl<'a> Clients<'a> {
     /// The publisher of a client, or its subscriber.
     #[inline]
     fn role(&self, client: u32) -> Result<u32, u32> {
-        client
-            .checked_sub(self.subscribers.len() as u32)
-            .ok_or(client)
-    }
-
-    /// The number over all executors of this executor's publisher or subscriber `index`.
-    #[inline]
-    fn number(&self, index: u32) -> u32 {
-        self.shard + index * self.flow.common.shards as u32
+        client.checked_sub(self.members.len() as u32).ok_or(client)
     }
 
     fn deliver(
@@ -119,40 +156,83 @@ impl<'a> Clients<'a> {
     ) -> Result<(), Fault> {
         let version = self.flow.common.version;
         let publish = Publish::decode_as(frame.header, frame.body, version, Role::Client)?;
-        let kind = match publish.qos {
-            QoS::AtMostOnce => None,
-            QoS::AtLeastOnce => Some(AckKind::PubAck),
-            QoS::ExactlyOnce => Some(AckKind::PubRec),
-        };
-        if let Some(kind) = kind {
-            Ack::new(kind, publish.packet_id, ReasonCode::Success).encode(version, out);
+        let id = publish.packet_id;
+        match publish.qos {
+            QoS::AtMostOnce => {}
+            QoS::AtLeastOnce => {
+                Ack::new(AckKind::PubAck, id, ReasonCode::Success).encode(version, out);
+            }
+            QoS::ExactlyOnce => {
+                Ack::new(AckKind::PubRec, id, ReasonCode::Success).encode(version, out);
+                if let Some(member) = self.members.get_mut(arrival.client as usize)
+                    && member.is_repeated(id, publish.dup)
+                {
+                    self.counts.repeated += 1;
+                    return Ok(());
+                }
+            }
         }
         match Stamp::of(publish.payload) {
-            Some(stamp) if stamp.run == self.flow.common.run => {
-                self.count(arrival, &publish, stamp);
-            }
+            Some(stamp) if stamp.run == self.flow.common.run => match self.role(arrival.client) {
+                Err(_) => self.count(arrival, &publish, stamp, out),
+                Ok(publisher) => self.count_reply(publisher, arrival, &publish, stamp),
+            },
             _ => self.counts.foreign += 1,
         }
         Ok(())
     }
 
     #[inline]
-    fn count(&mut self, arrival: Arrived, publish: &Publish<'_>, stamp: Stamp) {
-        let plan = &self.flow.options.plan;
-        let number = self.number(arrival.client);
-        let place = plan.position(number, stamp.stream).filter(|_| {
-            let topic = &self.flow.topics[plan.topic_of(stamp.stream) as usize];
-            **topic == *publish.topic && publish.payload.len() == self.flow.options.payload_bytes
+    fn count(&mut self, arrival: Arrived, publish: &Publish<'_>, stamp: Stamp, out: &mut Vec<u8>) {
+        let flow = self.flow;
+        let plan = &flow.options.plan;
+        let member = &mut self.members[arrival.client as usize];
+        let place = plan.position(member.receiver(plan), stamp.stream);
+        let place = place.filter(|_| {
+            let topic = &flow.topics[plan.topic_of(stamp.stream) as usize];
+            **topic == *publish.topic && publish.payload.len() == flow.options.payload_bytes
         });
-        let (Some(place), Some(subscriber)) =
-            (place, self.subscribers.get_mut(arrival.client as usize))
-        else {
+        let Some(place) = place else {
             self.counts.astray += 1;
             return;
         };
-        self.tally.count(subscriber[place].arrive(stamp.sequence));
+        let receiver = &mut self.receivers[member.own_receiver as usize];
+        let came = receiver[place].arrive(stamp.sequence);
+        let came = member.in_its_order(place, stamp.sequence, came);
+        self.tally.count(came);
         if stamp.intended_ns >= self.measure_from_ns {
-            self.latency
+            let took_ns = arrival.at_ns.saturating_sub(stamp.intended_ns);
+            self.latency.record(took_ns);
+            self.counts.late += u64::from(took_ns > flow.options.late_ns);
+        }
+        if flow.options.has_replies && came != Arrival::Duplicate {
+            let member = &mut self.members[arrival.client as usize];
+            if !reply::answer(flow, member, publish, out) {
+                self.counts.astray += 1;
+            }
+        }
+    }
+
+    fn count_reply(
+        &mut self,
+        publisher: u32,
+        arrival: Arrived,
+        publish: &Publish<'_>,
+        stamp: Stamp,
+    ) {
+        let entry = &mut self.publishers[publisher as usize];
+        let plan = &self.flow.options.plan;
+        let is_own = stamp.stream < plan.streams()
+            && plan.publisher_of(stamp.stream) == entry.number
+            && reply::is_genuine(self.flow, publish);
+        let turn = (stamp.stream / plan.publishers) as usize;
+        let Some(replies) = entry.replies.get_mut(turn).filter(|_| is_own) else {
+            self.counts.astray += 1;
+            return;
+        };
+        self.replies.count(replies.arrive(stamp.sequence));
+        if stamp.intended_ns >= self.measure_from_ns {
+            self.round_trip
                 .record(arrival.at_ns.saturating_sub(stamp.intended_ns));
         }
     }
@@ -166,11 +246,21 @@ impl<'a> Clients<'a> {
         let version = self.flow.common.version;
         let ack = Ack::decode(frame.header, frame.body, version)?;
         if ack.kind == AckKind::PubRel {
+            if let Some(member) = self.members.get_mut(arrival.client as usize) {
+                member.release(ack.packet_id);
+            }
             Ack::new(AckKind::PubComp, ack.packet_id, ReasonCode::Success).encode(version, out);
             return Ok(());
         }
-        let Ok(publisher) = self.role(arrival.client) else {
-            return Err(Fault::Unexpected("acknowledgement"));
+        let publisher = match self.role(arrival.client) {
+            Ok(publisher) => publisher,
+            Err(member) => {
+                let member = &mut self.members[member as usize];
+                if reply::settle(self.flow, member, &ack, out)? == Settled::Rejected {
+                    self.counts.rejected += 1;
+                }
+                return Ok(());
+            }
         };
         let in_flight = &mut self.publishers[publisher as usize].in_flight;
         match in_flight.settle(&ack, version, out)? {
@@ -182,16 +272,51 @@ impl<'a> Clients<'a> {
         self.wake(publisher);
         Ok(())
     }
+
+    /// The filters of a subscriber.
+    fn filters(&self, member: u32) -> Vec<Cow<'a, str>> {
+        let plan = &self.flow.options.plan;
+        let receiver = self.members[member as usize].receiver(plan);
+        let topics: Vec<Cow<'a, str>> = match plan.is_wildcard {
+            true => vec![Cow::Borrowed(&self.flow.wildcard)],
+            false => plan
+                .topics_of(receiver)
+                .map(|topic| Cow::Borrowed(&*self.flow.topics[topic as usize]))
+                .collect(),
+        };
+        match plan.groups {
+            0 => topics,
+            _ => topics
+                .iter()
+                .map(|topic| Cow::Owned(group_filter(receiver, topic)))
+                .collect(),
+        }
+    }
+
+    fn subscribe(&self, filters: &[Cow<'_, str>], out: &mut Vec<u8>) -> u16 {
+        let options = SubscribeOptions::with_qos(self.flow.options.qos);
+        let filters: Vec<_> = filters.iter().map(|filter| (&**filter, options)).collect();
+        let packets = filters.chunks(FILTERS_PER_PACKET);
+        for (chunk, packet_id) in packets.clone().zip(1..) {
+            Subscribe::new(packet_id, chunk).encode(self.flow.common.version, out);
+        }
+        packets.len() as u16
+    }
 }
 
 impl Publisher {
-    fn new(number: u32) -> Publisher {
+    fn new(flow: &Flow, number: u32) -> Publisher {
+        let streams = match flow.options.has_replies {
+            true => flow.options.plan.streams_of(number),
+            false => 0,
+        };
         Publisher {
             number,
             due: 0,
             sent: 0,
             in_flight: InFlight::default(),
             is_in_ring: false,
+            replies: (0..streams).map(|_| Sequence::default()).collect(),
         }
     }
 
@@ -204,38 +329,52 @@ impl Publisher {
 impl Handler for Clients<'_> {
     fn connect(&mut self, client: u32, out: &mut Vec<u8>) {
         let run = self.flow.common.run;
-        let client_id = match self.role(client) {
-            Ok(publisher) => format!("load-{run:08x}-p{}", self.number(publisher)),
-            Err(subscriber) => format!("load-{run:08x}-s{}", self.number(subscriber)),
+        let (client_id, number, is_member) = match self.role(client) {
+            Ok(publisher) => {
+                let number = self.publishers[publisher as usize].number;
+                (format!("load-{run:08x}-p{number}"), number, false)
+            }
+            Err(member) => {
+                let number = self.members[member as usize].number;
+                (format!("load-{run:08x}-s{number}"), number, true)
+            }
         };
+        let session_expiry_s = self.flow.options.session_expiry_s;
+        let session_expiry_s = session_expiry_s.filter(|_| is_member && self.intent != Intent::End);
         let introduction = Introduction {
             client_id: &client_id,
-            clean_start: true,
-            session_expiry_s: None,
+            number,
+            clean_start: session_expiry_s.is_none(),
+            session_expiry_s,
         };
         self.flow.common.connect(introduction, out);
     }
 
     fn greeted(&mut self, client: u32, ack: &ConnAck<'_>, out: &mut Vec<u8>) -> u16 {
-        let subscriber = match self.role(client) {
+        let limit = ack.properties.receive_maximum.unwrap_or(u16::MAX);
+        let window = self.flow.options.in_flight.min(limit);
+        let member = match self.role(client) {
             Ok(publisher) => {
-                let limit = ack.properties.receive_maximum.unwrap_or(u16::MAX);
-                let window = self.flow.options.in_flight.min(limit);
-                self.publishers[publisher as usize].in_flight = InFlight::new(window);
-                return 0;
+                let entry = &mut self.publishers[publisher as usize];
+                entry.in_flight = InFlight::new(window);
+                if entry.replies.is_empty() {
+                    return 0;
+                }
+                let topic = Cow::Owned(reply::topic(self.flow.common.run, entry.number));
+                return self.subscribe(&[topic], out);
             }
-            Err(subscriber) => self.number(subscriber),
+            Err(member) => member,
         };
-        let options = SubscribeOptions::with_qos(self.flow.options.qos);
-        let topics = self.flow.options.plan.topics_of(subscriber);
-        let filters: Vec<_> = topics
-            .map(|topic| (&*self.flow.topics[topic as usize], options))
-            .collect();
-        let packets = filters.chunks(FILTERS_PER_PACKET);
-        for (chunk, packet_id) in packets.clone().zip(1..) {
-            Subscribe::new(packet_id, chunk).encode(self.flow.common.version, out);
+        if self.intent == Intent::End {
+            return 0;
         }
-        packets.len() as u16
+        self.members[member as usize].begin(self.flow, window, ack.session_present);
+        if ack.session_present {
+            self.counts.sessions_resumed += 1;
+            return 0;
+        }
+        self.counts.sessions_missing += u64::from(self.intent == Intent::Resume);
+        self.subscribe(&self.filters(member), out)
     }
 
     #[inline]

@@ -1,11 +1,13 @@
 //! One executor's part of a flow, from the first connection to the last.
 
-use super::clients::Clients;
+use super::clients::{Clients, Intent};
+use super::cuts::Cuts;
 use super::sending::Sending;
 use super::{Flow, Gate, Outcome};
 use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
 use crate::net::Fleet;
 use crate::run::{Shared, Totals};
+use ringmq::codec::Version;
 use std::io;
 
 /// The longest turn, so that a wish to stop is noticed.
@@ -26,12 +28,13 @@ pub async fn drive(flow: &Flow, shard: usize, shared: &Shared) -> Result<Outcome
         .common
         .fleet_options(shard, packet_bytes_max, BUFFER_KEEP_BYTES);
     let clients = Clients::new(flow, shard);
-    let count = clients.subscribers.len() + clients.publishers.len();
+    let count = clients.members.len() + clients.publishers.len();
     let worker = Worker {
         flow,
         shared,
         shard,
         fleet: Fleet::new(options, count).map_err(failed)?,
+        cuts: Cuts::new(flow, shard, clients.members.len()),
         clients,
         rolled_ns: now_ns(),
         p99_ns: 0,
@@ -46,6 +49,7 @@ struct Worker<'a> {
     shard: usize,
     fleet: Fleet,
     clients: Clients<'a>,
+    cuts: Cuts,
     rolled_ns: u64,
     p99_ns: u64,
     busy: Busy,
@@ -71,10 +75,30 @@ impl<'a> Worker<'a> {
         {
             sending = Some(self.send_and_receive(start_ns).await?);
         }
-        for client in 0..self.fleet.clients.len() as u32 {
-            self.fleet.leave(client, false);
-        }
+        let stats = std::mem::take(&mut self.fleet.stats);
+        self.fleet.stats.up = stats.up;
+        self.leave().await?;
+        self.fleet.stats = stats;
         Ok(self.into_outcome(sending))
+    }
+
+    /// Leaves no sessions behind: v5 ends them with DISCONNECT, 3.x by connecting once more.
+    async fn leave(&mut self) -> io::Result<()> {
+        let persists = self.flow.options.session_expiry_s.is_some();
+        let leave_all = |fleet: &mut Fleet| {
+            (0..fleet.clients.len() as u32).for_each(|client| fleet.leave(client, persists));
+        };
+        leave_all(&mut self.fleet);
+        if persists && self.flow.common.version != Version::V5 {
+            self.clients.intent = Intent::End;
+            let members = 0..self.clients.members.len() as u32;
+            self.fleet.ramp = self.flow.common.ramp(members);
+            while !self.fleet.ramp.is_over() {
+                self.turn(None, TURN_NS).await?;
+            }
+            leave_all(&mut self.fleet);
+        }
+        Ok(())
     }
 
     async fn connect(&mut self) -> io::Result<()> {
@@ -95,6 +119,8 @@ impl<'a> Worker<'a> {
         self.clients.measure_from_ns = measure_ns;
         let mut sending = Sending::new(self.flow, &mut self.clients, start_ns);
         let mut last_ns = None;
+        self.clients.intent = Intent::Resume;
+        self.cuts.start(start_ns);
         loop {
             let now_ns = self.fleet.now_ns;
             self.busy.look(now_ns, measure_ns, stop_ns);
@@ -108,11 +134,13 @@ impl<'a> Worker<'a> {
                     sending.end(&mut self.clients);
                 }
                 sending.pump(&mut self.fleet, &mut self.clients, &self.shared.totals());
+                self.cuts.turn(&mut self.fleet, is_over);
                 if is_over && self.is_done(&sending, &mut last_ns, stop_ns) {
                     return Ok(sending);
                 }
             }
             let due_ns = sending.next_due_ns(&self.clients).unwrap_or(u64::MAX);
+            let due_ns = due_ns.min(self.cuts.next_due_ns());
             let longest_ns = match now_ns < stop_ns && self.shared.shards() == 1 {
                 true => TURN_NS.min(stop_ns - now_ns),
                 false => SHARED_TURN_NS,
@@ -130,15 +158,17 @@ impl<'a> Worker<'a> {
     fn is_done(&self, sending: &Sending<'_>, last_ns: &mut Option<u64>, stop_ns: u64) -> bool {
         let gate = Gate::Sent as usize;
         let now_ns = self.fleet.now_ns;
-        if now_ns > stop_ns + self.flow.options.drain_ns {
+        if now_ns > stop_ns + self.flow.jitter_ns() + self.flow.options.drain_ns {
             return true;
         }
-        if last_ns.is_none() && sending.backlog == 0 && self.clients.unsettled == 0 {
+        let is_sent = sending.is_exhausted() && sending.backlog == 0;
+        if last_ns.is_none() && is_sent && self.clients.unsettled == 0 {
             *last_ns = Some(now_ns);
             self.shared.arrive(gate);
         }
         let totals = self.shared.totals();
-        if self.shared.opened_ns(gate).is_none() || totals.delivered < totals.expected {
+        let is_open = self.shared.opened_ns(gate).is_some() && self.cuts.is_over(&self.fleet);
+        if !is_open || totals.delivered < totals.expected {
             return false;
         }
         let last_ns = last_ns.get_or_insert(now_ns);
@@ -151,19 +181,21 @@ impl<'a> Worker<'a> {
         self.fleet.turn(&mut self.clients, until_ns).await?;
         if self.fleet.now_ns > self.rolled_ns + SECOND {
             self.rolled_ns = self.fleet.now_ns;
-            self.p99_ns = self.clients.latency.roll();
+            let p99_ns = self.clients.latency.roll();
+            // Of requests and their replies what is told is the whole way.
+            self.p99_ns = p99_ns.max(self.clients.round_trip.roll());
         }
         let stats = &self.fleet.stats;
-        let tally = &self.clients.tally;
+        let (tally, replies) = (&self.clients.tally, &self.clients.replies);
         self.shared.live(self.shard).set(Totals {
             up: stats.up,
             attempts: stats.attempts,
             faults: stats.refused_count + stats.lost_count,
             sent: sending.map_or(0, |sending| sending.sent),
             expected: sending.map_or(0, |sending| sending.expected),
-            delivered: tally.delivered,
-            duplicated: tally.duplicated,
-            reordered: tally.reordered,
+            delivered: tally.delivered + replies.delivered,
+            duplicated: tally.duplicated + replies.duplicated,
+            reordered: tally.reordered + replies.reordered,
             backlog: sending.map_or(0, |sending| sending.backlog),
             p99_ns: self.p99_ns,
         });
@@ -171,19 +203,28 @@ impl<'a> Worker<'a> {
     }
 
     fn into_outcome(self, sending: Option<Sending<'_>>) -> Outcome {
-        let publishers = &self.clients.publishers;
-        let counts = &self.clients.counts;
+        let clients = self.clients;
         let (unsent, stalls) = sending.as_ref().map_or((0, 0), |s| (s.backlog, s.stalls));
+        let mut replies = clients.replies;
+        for publisher in &clients.publishers {
+            for (turn, arrived) in publisher.replies.iter().enumerate() {
+                let stream = publisher.number + turn as u32 * self.flow.options.plan.publishers;
+                let sent = self.flow.options.plan.sent_of(stream, publisher.sent);
+                replies.lost += arrived.missing(sent);
+            }
+        }
         Outcome {
             shard: self.shard,
             stats: self.fleet.stats,
-            tally: self.clients.tally,
-            sent: publishers.iter().map(|publisher| publisher.sent).collect(),
-            rejected: counts.rejected,
-            astray: counts.astray,
-            foreign: counts.foreign,
-            arrivals: self.clients.subscribers,
-            latency: self.clients.latency.into_all(),
+            tally: clients.tally,
+            sent: clients.publishers.iter().map(|entry| entry.sent).collect(),
+            counts: clients.counts,
+            arrivals: clients.receivers,
+            latency: clients.latency.into_all(),
+            replies,
+            round_trip: clients.round_trip.into_all(),
+            cuts: self.cuts.count,
+            away: self.cuts.away(),
             lag: sending.map(|sending| sending.lag).unwrap_or_default(),
             busy: self.busy.share.unwrap_or(0.0),
             unsent,

@@ -1,8 +1,11 @@
 //! Publishers to subscribers over topics, at a rate or as fast as a window lets.
 
 mod clients;
+mod cuts;
 mod drive;
+mod member;
 mod plan;
+mod reply;
 mod report;
 mod sending;
 
@@ -17,6 +20,7 @@ use crate::measure::stamp::STAMP_BYTES;
 use crate::net::FleetStats;
 use crate::report::{Report, text};
 use crate::run::{Samples, Scenario, Shared, Totals};
+use clients::Counts;
 use ringmq::codec::QoS;
 
 /// After the last executor has its clients up, so that all are there when it begins.
@@ -33,6 +37,8 @@ pub struct FlowOptions {
     pub rate_per_s: u64,
     /// At a rate, messages are sent in portions of this time.
     pub tick_ns: u64,
+    /// Of the time between two messages of a stream, by which they are scattered: 0 to 1.
+    pub jitter: f64,
     pub warm_up_ns: u64,
     /// After the warm-up.
     pub duration_ns: u64,
@@ -42,6 +48,15 @@ pub struct FlowOptions {
     pub in_flight: u16,
     /// How long to wait for the last deliveries.
     pub drain_ns: u64,
+    /// Subscribers answer, and publishers await it.
+    pub has_replies: bool,
+    /// Deliveries that take longer are counted.
+    pub late_ns: u64,
+    /// Sessions of subscribers outlive their connections, in v5 for so many seconds.
+    pub session_expiry_s: Option<u32>,
+    /// Subscribers cut off a second over all executors; they come back after `away_ns`.
+    pub cuts_per_s: f64,
+    pub away_ns: u64,
 }
 
 /// A flow and all that is known before it begins.
@@ -50,6 +65,8 @@ pub struct Flow {
     common: Common,
     options: FlowOptions,
     topics: Box<[Box<str>]>,
+    /// The filter of all topics.
+    wildcard: Box<str>,
     /// Subscribers of each topic.
     fanouts: Box<[u32]>,
     payload: Box<[u8]>,
@@ -71,28 +88,29 @@ pub struct Outcome {
     tally: Tally,
     /// Messages sent, for each of its publishers.
     sent: Vec<u64>,
-    /// Arrivals, for each of its subscribers.
+    /// Arrivals, for each of its receivers.
     arrivals: Vec<Box<[Sequence]>>,
     latency: Latency,
+    counts: Counts,
+    /// Of replies, with those lost among them.
+    replies: Tally,
+    round_trip: Latency,
+    /// Subscribers cut off, and those of them that did not come back.
+    cuts: u64,
+    away: u64,
     /// How late the sender itself was, at a rate.
     lag: Latency,
     /// Processor time over time, while it was measured.
     busy: f64,
     /// Due and never sent.
     unsent: u64,
-    /// The broker did not want them (v5).
-    rejected: u64,
-    /// Deliveries to one who had not subscribed, or that were changed on the way.
-    astray: u64,
-    /// Messages of others.
-    foreign: u64,
     /// How often the window was stuck for a second.
     stalls: u64,
 }
 
 impl Flow {
     pub fn new(common: Common, options: FlowOptions) -> Flow {
-        let topic = |topic| format!("load/{:08x}/{topic}", common.run).into_boxed_str();
+        let topic = |topic| format!("load/{:08x}/t/{topic}", common.run).into_boxed_str();
         let letters = (0..options.payload_bytes.saturating_sub(STAMP_BYTES)).map(|i| i as u8);
         Flow {
             topics: (0..options.plan.topics).map(topic).collect(),
@@ -100,6 +118,7 @@ impl Flow {
                 .map(|t| options.plan.fanout(t))
                 .collect(),
             payload: letters.collect(),
+            wildcard: format!("load/{:08x}/t/+", common.run).into_boxed_str(),
             common,
             options,
         }
@@ -119,6 +138,17 @@ impl Flow {
             start_ns,
             rate_per_s: self.options.rate_per_s.max(1),
             tick_ns: self.options.tick_ns.max(1),
+            jitter_ns: self.jitter_ns(),
+        }
+    }
+
+    /// A share of the time between two messages of one stream.
+    fn jitter_ns(&self) -> u64 {
+        let streams = f64::from(self.options.plan.streams());
+        let interval_s = streams / self.options.rate_per_s.max(1) as f64;
+        match self.options.rate_per_s {
+            0 => 0,
+            _ => (self.options.jitter * interval_s * SECOND as f64) as u64,
         }
     }
 
@@ -154,8 +184,8 @@ impl Scenario for Flow {
         let elapsed_s = crate::measure::clock::now_ns().saturating_sub(opened_ns) / SECOND;
         let mut line = format!(
             "{elapsed_s:>4} s  sent {}/s  delivered {}/s  99 % {}  outstanding {}",
-            text::count(now.sent - before.sent),
-            text::count(now.delivered - before.delivered),
+            text::count(now.sent.saturating_sub(before.sent)),
+            text::count(now.delivered.saturating_sub(before.delivered)),
             text::time(now.p99_ns),
             text::count(now.expected.saturating_sub(now.delivered)),
         );

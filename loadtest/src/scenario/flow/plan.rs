@@ -1,8 +1,10 @@
 //! Who publishes and who subscribes to what.
 
-/// Publishers and subscribers over topics. The larger number wraps around the smaller: with more
-/// publishers than topics publisher `i` has topic `i % topics`, with more topics than publishers
-/// topic `t` has publisher `t % publishers`; the same for subscribers.
+/// Publishers and receivers over topics. A *receiver* is a subscriber, or a shared group of them.
+///
+/// The larger number wraps around the smaller: with more publishers than topics publisher `i` has
+/// topic `i % topics`, with more topics than publishers topic `t` has publisher `t % publishers`;
+/// the same for receivers, unless each of them has all topics.
 ///
 /// A *stream* is one publisher on one topic. Its messages are counted on their own.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +12,10 @@ pub struct Plan {
     pub publishers: u32,
     pub subscribers: u32,
     pub topics: u32,
+    /// Subscriber `j` shares with the others of group `j % groups`; 0: they do not share.
+    pub groups: u32,
+    /// Every receiver has one wildcard subscription to all topics.
+    pub is_wildcard: bool,
 }
 
 impl Plan {
@@ -50,50 +56,65 @@ impl Plan {
         sent / streams + u64::from(turn < sent % streams)
     }
 
-    pub fn topics_of(&self, subscriber: u32) -> impl Iterator<Item = u32> + use<> {
-        let (first, step) = match self.subscribers >= self.topics {
-            true => (subscriber % self.topics, self.topics),
-            false => (subscriber, self.subscribers),
+    /// Subscribers, or groups of them.
+    #[inline]
+    pub fn receivers(&self) -> u32 {
+        match self.groups {
+            0 => self.subscribers,
+            groups => groups.min(self.subscribers),
+        }
+    }
+
+    /// The subscribers of one receiver.
+    pub fn members_of(&self, receiver: u32) -> impl Iterator<Item = u32> + use<> {
+        (receiver..self.subscribers).step_by(self.receivers().max(1) as usize)
+    }
+
+    pub fn topics_of(&self, receiver: u32) -> impl Iterator<Item = u32> + use<> {
+        let (first, step) = match (self.is_wildcard, self.receivers()) {
+            (true, _) => (0, 1),
+            (false, many) if many >= self.topics => (receiver % self.topics, self.topics),
+            (false, few) => (receiver, few),
         };
         (first..self.topics).step_by(step as usize)
     }
 
-    /// Subscribers of one topic.
+    /// Receivers of one topic.
     pub fn fanout(&self, topic: u32) -> u32 {
-        match self.subscribers {
+        match self.receivers() {
+            all if self.is_wildcard => all,
             0 => 0,
             few if few < self.topics => 1,
             many => (many - topic).div_ceil(self.topics),
         }
     }
 
-    /// Streams that a subscriber may see: positions for [`Plan::position`].
-    pub fn positions(&self, subscriber: u32) -> usize {
-        self.topics_of(subscriber).count() * self.streams_per_topic() as usize
+    /// Streams that a receiver may see: positions for [`Plan::position`].
+    pub fn positions(&self, receiver: u32) -> usize {
+        self.topics_of(receiver).count() * self.streams_per_topic() as usize
     }
 
-    /// Where a subscriber counts a stream; `None` if it did not subscribe to its topic.
+    /// Where a receiver counts a stream; `None` if it did not subscribe to its topic.
     #[inline]
-    pub fn position(&self, subscriber: u32, stream: u32) -> Option<usize> {
+    pub fn position(&self, receiver: u32, stream: u32) -> Option<usize> {
         if stream >= self.streams() {
             return None;
         }
         let topic = self.topic_of(stream);
-        let (is_own, nth) = match self.subscribers >= self.topics {
-            true => (subscriber % self.topics == topic, 0),
-            false => (
-                topic % self.subscribers == subscriber,
-                topic / self.subscribers,
-            ),
+        let receivers = self.receivers();
+        let (is_own, nth) = match self.is_wildcard {
+            true => (true, topic),
+            false if receivers >= self.topics => (receiver % self.topics == topic, 0),
+            false => (topic % receivers == receiver, topic / receivers),
         };
         let nth_stream = stream / self.topics;
         is_own.then(|| (nth * self.streams_per_topic() + nth_stream) as usize)
     }
 
-    /// All streams that a subscriber sees.
-    pub fn streams_seen(&self, subscriber: u32) -> impl Iterator<Item = u32> + use<'_> {
+    /// All streams that a receiver sees.
+    pub fn streams_seen(&self, receiver: u32) -> impl Iterator<Item = u32> + use<'_> {
         let step = self.topics as usize;
-        self.topics_of(subscriber)
+        self.topics_of(receiver)
             .flat_map(move |topic| (topic..self.streams()).step_by(step))
     }
 
@@ -114,11 +135,15 @@ mod tests {
         for publishers in 0..7 {
             for subscribers in 0..7 {
                 for topics in 1..7 {
-                    check(Plan {
-                        publishers,
-                        subscribers,
-                        topics,
-                    });
+                    for (groups, is_wildcard) in [(0, false), (0, true), (2, true), (3, false)] {
+                        check(Plan {
+                            publishers,
+                            subscribers,
+                            topics,
+                            groups,
+                            is_wildcard,
+                        });
+                    }
                 }
             }
         }
@@ -126,34 +151,31 @@ mod tests {
 
     fn check(plan: Plan) {
         let mut receivers = vec![0; plan.topics as usize];
-        for subscriber in 0..plan.subscribers {
-            for topic in plan.topics_of(subscriber) {
+        for receiver in 0..plan.receivers() {
+            for topic in plan.topics_of(receiver) {
                 receivers[topic as usize] += 1;
             }
-            let seen: Vec<u32> = plan.streams_seen(subscriber).collect();
+            let seen: Vec<u32> = plan.streams_seen(receiver).collect();
             let places: BTreeSet<_> = seen
                 .iter()
-                .map(|stream| plan.position(subscriber, *stream).unwrap())
+                .map(|stream| plan.position(receiver, *stream).unwrap())
                 .collect();
             assert_eq!(places.len(), seen.len());
-            assert!(
-                places
-                    .last()
-                    .is_none_or(|last| *last < plan.positions(subscriber))
-            );
+            let last = places.last();
+            assert!(last.is_none_or(|last| *last < plan.positions(receiver)));
             for stream in 0..plan.streams() + 2 {
                 let is_seen = seen.contains(&stream);
-                assert_eq!(plan.position(subscriber, stream).is_some(), is_seen);
+                assert_eq!(plan.position(receiver, stream).is_some(), is_seen);
             }
         }
         for topic in 0..plan.topics {
-            assert_eq!(
-                plan.fanout(topic),
-                receivers[topic as usize],
-                "{plan:?} {topic}"
-            );
+            let counted = receivers[topic as usize];
+            assert_eq!(plan.fanout(topic), counted, "{plan:?} {topic}");
             assert!(plan.subscribers == 0 || plan.fanout(topic) > 0);
         }
+        let members = (0..plan.receivers()).flat_map(|receiver| plan.members_of(receiver));
+        let members: BTreeSet<_> = members.collect();
+        assert_eq!(members.len(), plan.subscribers as usize);
         check_sending(plan);
     }
 

@@ -1,5 +1,6 @@
 //! What a flow comes to.
 
+use super::clients::Counts;
 use super::{Flow, Outcome};
 use crate::measure::clock::MS;
 use crate::measure::latency::Latency;
@@ -12,8 +13,6 @@ use ringmq::codec::QoS;
 
 /// A sender that is later than this was a limit of its own.
 const LAG_MAX_NS: u64 = 2 * MS;
-/// A thread that is busier than this has no time to spare.
-const BUSY_MAX: f64 = 0.95;
 
 pub fn report(flow: &Flow, outcomes: Vec<Outcome>, samples: &Samples) -> Report {
     let sum = Sum::of(flow, outcomes);
@@ -27,6 +26,8 @@ pub fn report(flow: &Flow, outcomes: Vec<Outcome>, samples: &Samples) -> Report 
             ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"],
             &sum.latency,
         );
+    replies(flow, &sum, &mut report);
+    sessions(flow, &sum, &mut report);
     summary::connections(&sum.stats, &mut report);
     let window = window(samples);
     let deliveries = window.map_or(0, |(from, to)| to.totals.delivered - from.totals.delivered);
@@ -53,13 +54,15 @@ struct Sum {
     tally: Tally,
     sent: u64,
     latency: Latency,
+    counts: Counts,
+    replies: Tally,
+    round_trip: Latency,
+    cuts: u64,
+    away: u64,
     lag: Latency,
     /// Of the busiest.
     busy: f64,
     unsent: u64,
-    rejected: u64,
-    astray: u64,
-    foreign: u64,
     stalls: u64,
 }
 
@@ -70,12 +73,14 @@ impl Sum {
             tally: Tally::default(),
             sent: 0,
             latency: Latency::default(),
+            counts: Counts::default(),
+            replies: Tally::default(),
+            round_trip: Latency::default(),
+            cuts: 0,
+            away: 0,
             lag: Latency::default(),
             busy: 0.0,
             unsent: 0,
-            rejected: 0,
-            astray: 0,
-            foreign: 0,
             stalls: 0,
         };
         sum.tally.lost = lost(flow, &outcomes);
@@ -86,17 +91,21 @@ impl Sum {
             sum.latency.merge(&outcome.latency);
             sum.lag.merge(&outcome.lag);
             sum.busy = sum.busy.max(outcome.busy);
+            sum.counts.merge(&outcome.counts);
+            sum.replies += outcome.replies;
+            sum.round_trip.merge(&outcome.round_trip);
+            sum.cuts += outcome.cuts;
+            sum.away += outcome.away;
             sum.unsent += outcome.unsent;
-            sum.rejected += outcome.rejected;
-            sum.astray += outcome.astray;
-            sum.foreign += outcome.foreign;
             sum.stalls += outcome.stalls;
         }
+        // A request that was lost has no reply to lose.
+        sum.replies.lost = sum.replies.lost.saturating_sub(sum.tally.lost);
         sum
     }
 }
 
-/// Messages that were sent to a subscriber's topic and have not reached it, over all of them.
+/// Messages that were sent to a receiver's topic and have not reached it, over all of them.
 fn lost(flow: &Flow, outcomes: &[Outcome]) -> u64 {
     let plan = &flow.options.plan;
     let shards = outcomes.len();
@@ -109,9 +118,9 @@ fn lost(flow: &Flow, outcomes: &[Outcome]) -> u64 {
     let mut lost = 0;
     for outcome in outcomes {
         for (i, arrivals) in outcome.arrivals.iter().enumerate() {
-            let subscriber = (outcome.shard + i * shards) as u32;
-            for stream in plan.streams_seen(subscriber) {
-                let place = plan.position(subscriber, stream);
+            let receiver = (outcome.shard + i * shards) as u32;
+            for stream in plan.streams_seen(receiver) {
+                let place = plan.position(receiver, stream);
                 let place = place.expect("a stream that is seen has a place");
                 let of_publisher = sent[plan.publisher_of(stream) as usize];
                 lost += arrivals[place].missing(plan.sent_of(stream, of_publisher));
@@ -123,8 +132,15 @@ fn lost(flow: &Flow, outcomes: &[Outcome]) -> u64 {
 
 fn title(flow: &Flow) -> String {
     let plan = &flow.options.plan;
+    let groups = match plan.groups {
+        0 => String::new(),
+        _ => format!(
+            " in {}",
+            text::counted(plan.receivers().into(), "shared group")
+        ),
+    };
     format!(
-        "{}, {}, {}, QoS {}, {} bytes, {}",
+        "{}, {}{groups}, {}, QoS {}, {} bytes, {}",
         text::counted(plan.publishers.into(), "publisher"),
         text::counted(plan.subscribers.into(), "subscriber"),
         text::counted(plan.topics.into(), "topic"),
@@ -141,6 +157,7 @@ fn options(flow: &Flow, report: &mut Report) {
         .count("publishers", "", options.plan.publishers.into())
         .count("subscribers", "", options.plan.subscribers.into())
         .count("topics", "", options.plan.topics.into())
+        .count("groups", "", options.plan.groups.into())
         .count("qos", "", options.qos as u64)
         .count("payload_bytes", "", options.payload_bytes as u64)
         .count("rate_per_s", "", options.rate_per_s);
@@ -174,6 +191,51 @@ fn messages(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
     if flow.options.rate_per_s > 0 {
         section.count("unsent", "due and not sent", sum.unsent);
     }
+    if flow.options.late_ns < u64::MAX {
+        section.count("late", "later than said", sum.counts.late);
+    }
+}
+
+fn replies(flow: &Flow, sum: &Sum, report: &mut Report) {
+    if !flow.options.has_replies {
+        return;
+    }
+    report
+        .section("replies")
+        .count("replies", "came", sum.replies.delivered)
+        .count("replies_lost", "lost", sum.replies.lost)
+        .count("replies_duplicated", "duplicated", sum.replies.duplicated)
+        .count("replies_reordered", "reordered", sum.replies.reordered);
+    let keys = [
+        "round_trip_p50_us",
+        "round_trip_p90_us",
+        "round_trip_p99_us",
+        "round_trip_p999_us",
+        "round_trip_max_us",
+    ];
+    report
+        .section("round trip from the intended time")
+        .latency(keys, &sum.round_trip);
+    report.problem(sum.replies.lost, "replies were lost");
+    report.problem(sum.replies.duplicated, "replies were duplicated");
+    report.problem(sum.replies.reordered, "replies were reordered");
+}
+
+fn sessions(flow: &Flow, sum: &Sum, report: &mut Report) {
+    if flow.options.session_expiry_s.is_none() {
+        return;
+    }
+    report
+        .section("sessions")
+        .count("cuts", "subscribers cut off", sum.cuts)
+        .count(
+            "sessions_resumed",
+            "back to their session",
+            sum.counts.sessions_resumed,
+        )
+        .count("repeated", "", sum.counts.repeated);
+    report.problem(sum.counts.sessions_missing, "sessions were gone");
+    report.problem(sum.away, "clients did not come back");
 }
 
 /// The samples that enclose the measurement. If it was interrupted, it ended then.
@@ -184,18 +246,18 @@ fn window(samples: &Samples) -> Option<(&Sample, &Sample)> {
 }
 
 fn judge(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
-    summary::judge_tally(&sum.tally, report);
+    summary::judge_tally(&excused(flow, sum), report);
     summary::judge_connections(&sum.stats, report);
     report.problem(
-        sum.astray,
+        sum.counts.astray,
         "deliveries were changed or came to the wrong subscriber",
     );
-    report.problem(sum.rejected, "messages were refused by the broker");
+    report.problem(sum.counts.rejected, "messages were refused by the broker");
     if sum.sent == 0 && !samples.was_interrupted {
         report.problems.push("nothing was sent".into());
     }
-    if sum.foreign > 0 {
-        let count = text::count(sum.foreign);
+    if sum.counts.foreign > 0 {
+        let count = text::count(sum.counts.foreign);
         report
             .notes
             .push(format!("{count} messages of others came on our topics"));
@@ -219,6 +281,19 @@ fn judge(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
     judge_generator(flow, sum, report);
 }
 
+/// What counts against the broker. After a cut, what was not acknowledged comes again at QoS 1
+/// (MQTT-4.4.0-1), and in a group it goes to another member, which may have later ones.
+fn excused(flow: &Flow, sum: &Sum) -> Tally {
+    let mut tally = sum.tally;
+    if sum.cuts > 0 && flow.options.qos == QoS::AtLeastOnce {
+        tally.duplicated = 0;
+    }
+    if sum.cuts > 0 && flow.options.plan.groups > 0 {
+        tally.reordered = 0;
+    }
+    tally
+}
+
 fn judge_generator(flow: &Flow, sum: &Sum, report: &mut Report) {
     let late_ns = sum.lag.quantile_ns(0.99);
     if flow.options.rate_per_s > 0 && late_ns > LAG_MAX_NS.max(flow.options.tick_ns) {
@@ -227,14 +302,7 @@ fn judge_generator(flow: &Flow, sum: &Sum, report: &mut Report) {
             text::time(late_ns)
         ));
     }
-    if sum.busy > BUSY_MAX {
-        report.notes.push(format!(
-            "the load tester, not the broker, may have been the limit: its busiest executor used \
-             {:.0} % of a core; try --shards {}",
-            sum.busy * 100.0,
-            flow.common.shards + 1
-        ));
-    }
+    summary::judge_busy(sum.busy, report);
     if flow.options.qos == QoS::AtMostOnce && sum.tally.lost > 0 {
         report
             .notes

@@ -2,13 +2,16 @@
 
 use super::Flow;
 use super::clients::Clients;
+use super::reply;
 use crate::measure::clock::SECOND;
 use crate::measure::latency::Latency;
 use crate::measure::schedule::Cursor;
 use crate::measure::stamp::Stamp;
 use crate::net::Fleet;
 use crate::run::Totals;
-use ringmq::codec::{Forwarded, PublishHead, QoS};
+use ringmq::codec::{Forwarded, PublishHead, QoS, Version};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// A publisher with more bytes than this to write waits until they are written.
 const OUTBOX_BYTES_MAX: usize = 64 * 1024;
@@ -26,6 +29,8 @@ pub struct Sending<'a> {
     pub backlog: u64,
     pub lag: Latency,
     pub stalls: u64,
+    /// Properties of the message being sent.
+    properties: Vec<u8>,
 }
 
 enum Pace {
@@ -41,6 +46,10 @@ struct Due {
     streams: Vec<u32>,
     publishers: Vec<u32>,
     last_ns: u64,
+    /// With jitter: messages of each stream that the cursor told of, and those that wait for
+    /// their own time.
+    told: Vec<u64>,
+    scattered: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
 /// Messages that are due whenever the window has room.
@@ -75,6 +84,17 @@ impl<'a> Sending<'a> {
             backlog: 0,
             lag: Latency::default(),
             stalls: 0,
+            properties: Vec::new(),
+        }
+    }
+
+    /// Whether everything that is to be sent has become due.
+    pub fn is_exhausted(&self) -> bool {
+        match &self.pace {
+            Pace::Rate(due) => {
+                due.scattered.is_empty() && due.cursor.next_ns(&due.streams).is_none()
+            }
+            Pace::Window(_) | Pace::Ended => true,
         }
     }
 
@@ -105,7 +125,11 @@ impl<'a> Sending<'a> {
     pub fn next_due_ns(&self, clients: &Clients<'_>) -> Option<u64> {
         match &self.pace {
             Pace::Rate(_) if !clients.ring.is_empty() => Some(0),
-            Pace::Rate(due) => due.cursor.next_ns(&due.streams),
+            Pace::Rate(due) => {
+                let scattered = due.scattered.peek().map(|Reverse((due_ns, _))| *due_ns);
+                let told = due.cursor.next_ns(&due.streams);
+                told.into_iter().chain(scattered).min()
+            }
             Pace::Window(_) | Pace::Ended => None,
         }
     }
@@ -151,6 +175,17 @@ impl<'a> Sending<'a> {
             Pace::Window(_) | Pace::Ended => now_ns,
         };
         let topic = options.plan.topic_of(stream) as usize;
+        let run = self.flow.common.run;
+        let stamp = Stamp {
+            run,
+            stream,
+            sequence,
+            intended_ns,
+        };
+        let stamp = stamp.to_bytes();
+        if options.has_replies && version == Version::V5 {
+            reply::properties(run, entry.number, &stamp, &mut self.properties);
+        }
         let head = PublishHead {
             topic: &self.flow.topics[topic],
             qos: options.qos,
@@ -160,17 +195,11 @@ impl<'a> Sending<'a> {
             message_expiry_s: None,
             topic_alias: None,
             subscription_ids: &[],
-            forwarded: Forwarded::default(),
+            forwarded: Forwarded::from_stored(&self.properties),
             payload_len: options.payload_bytes,
         };
         head.encode(version, out);
-        let stamp = Stamp {
-            run: self.flow.common.run,
-            stream,
-            sequence,
-            intended_ns,
-        };
-        out.extend_from_slice(&stamp.to_bytes());
+        out.extend_from_slice(&stamp);
         out.extend_from_slice(&self.flow.payload);
         entry.sent += 1;
         if let Pace::Rate(_) = self.pace {
@@ -179,7 +208,8 @@ impl<'a> Sending<'a> {
         clients.unsettled += u64::from(options.qos != QoS::AtMostOnce);
         clients.wake(publisher);
         self.sent += 1;
-        let fanout = self.flow.fanouts[topic];
+        // A reply is one more delivery to wait for.
+        let fanout = self.flow.fanouts[topic] * (1 + u32::from(options.has_replies));
         self.expected += u64::from(fanout);
         fanout
     }
@@ -204,6 +234,8 @@ impl Due {
         let cursor = Cursor::new(schedule, plan.streams().into(), total);
         Due {
             cursor,
+            told: vec![0; streams.len()],
+            scattered: BinaryHeap::new(),
             streams,
             publishers,
             last_ns: 0,
@@ -213,19 +245,41 @@ impl Due {
     /// Notes what has become due by now and gives its number.
     fn advance(&mut self, clients: &mut Clients<'_>, now_ns: u64, lag: &mut Latency) -> u64 {
         let mut count = 0;
-        while let Some(intended_ns) = self.cursor.next_ns(&self.streams)
-            && intended_ns <= now_ns
-        {
+        while let Some((intended_ns, position)) = self.next(now_ns) {
             if intended_ns != self.last_ns {
                 self.last_ns = intended_ns;
                 lag.record(now_ns - intended_ns);
             }
-            let publisher = self.publishers[self.cursor.take(&self.streams)];
+            let publisher = self.publishers[position];
             clients.publishers[publisher as usize].due += 1;
             clients.wake(publisher);
             count += 1;
         }
         count
+    }
+
+    /// The next message that is due by now: when it was to be sent, and of which stream it is.
+    #[inline]
+    fn next(&mut self, now_ns: u64) -> Option<(u64, usize)> {
+        if !self.cursor.has_jitter() {
+            let intended_ns = self.cursor.next_ns(&self.streams)?;
+            return (intended_ns <= now_ns).then(|| (intended_ns, self.cursor.take(&self.streams)));
+        }
+        while let Some(earliest_ns) = self.cursor.next_ns(&self.streams)
+            && earliest_ns <= now_ns
+        {
+            let position = self.cursor.take(&self.streams);
+            let told = &mut self.told[position];
+            let intended_ns = self.cursor.intended_ns(self.streams[position], *told);
+            *told += 1;
+            self.scattered.push(Reverse((intended_ns, position as u32)));
+        }
+        let &Reverse((intended_ns, position)) = self.scattered.peek()?;
+        if intended_ns > now_ns {
+            return None;
+        }
+        self.scattered.pop();
+        Some((intended_ns, position as usize))
     }
 }
 

@@ -1,14 +1,17 @@
 //! Many connections that do nothing: each with a subscription to a topic of its own, held, and in
 //! the end a message to some of them.
 
+mod memory;
+
 use super::devices::{Crowd, DeviceOptions};
 use super::{Common, summary};
 use crate::measure::clock::{MS, SECOND};
 use crate::measure::latency::Latency;
 use crate::measure::sequence::Tally;
 use crate::net::FleetStats;
+use crate::net::ramp::Retry;
 use crate::report::{Report, Value, text};
-use crate::run::{Sample, Samples, Scenario, Shared, Totals};
+use crate::run::{Samples, Scenario, Shared, Totals};
 use ringmq::codec::QoS;
 use std::io;
 
@@ -24,6 +27,10 @@ pub struct IdleOptions {
     pub every: u32,
     /// For the arrivals.
     pub drain_ns: u64,
+    /// In the end all are cut off and come back.
+    pub reconnects: bool,
+    /// All ought to be back by then.
+    pub deadline_ns: u64,
 }
 
 #[derive(Debug)]
@@ -37,6 +44,8 @@ pub struct Idle {
 enum Gate {
     Connected,
     Received,
+    Dropped,
+    Back,
 }
 
 /// What one executor found out.
@@ -51,6 +60,15 @@ pub struct Outcome {
     astray: u64,
     latency: Latency,
     busy: f64,
+    again: Option<Again>,
+}
+
+/// What came of those that were cut off.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    pub(super) stats: FleetStats,
+    pub(super) began_ns: u64,
+    pub(super) back: u64,
 }
 
 impl Idle {
@@ -86,18 +104,41 @@ impl Idle {
         crowd.meet(Gate::Received as usize, 0).await?;
         crowd.devices.tally.lost = crowd.devices.missing(targets.into_iter());
         let busy = crowd.busy();
-        for client in crowd.clients() {
-            crowd.fleet.leave(client, false);
-        }
+        let stats = crowd.take_stats();
+        let again = match self.options.reconnects && !shared.is_stopping() {
+            true => Some(self.reconnect(&mut crowd).await?),
+            false => None,
+        };
+        crowd.leave_all(false).await?;
         Ok(Outcome {
             held,
-            stats: crowd.fleet.stats,
+            stats,
+            again,
             tally: crowd.devices.tally,
             published: crowd.devices.counts.published,
             rejected: crowd.devices.counts.rejected,
             astray: crowd.devices.counts.astray,
             latency: crowd.devices.latency.into_all(),
             busy,
+        })
+    }
+
+    /// Cuts every device off without a word, and lets all come back.
+    async fn reconnect(&self, crowd: &mut Crowd<'_>) -> io::Result<Again> {
+        crowd.cut_off().await?;
+        crowd.meet(Gate::Dropped as usize, 0).await?;
+        let retry = Retry {
+            after_ns: SECOND,
+            until_ns: crowd.fleet.now_ns + self.options.deadline_ns,
+        };
+        let ramp = self.common.ramp(0..crowd.devices.count());
+        let began_ns = crowd.fleet.now_ns;
+        crowd.connect(ramp.with_retry(retry)).await?;
+        crowd.meet(Gate::Back as usize, 0).await?;
+        Ok(Again {
+            back: crowd.up().count() as u64,
+            stats: crowd.take_stats(),
+            began_ns,
         })
     }
 }
@@ -110,13 +151,14 @@ impl Scenario for Idle {
         outcome.map_err(|error| format!("an executor's epoll set failed: {error}"))
     }
 
-    /// All connected, the hold over, everything received.
+    /// All connected, the hold over, everything received, all back.
     fn marks(&self, shared: &Shared) -> Vec<u64> {
         let connected_ns = shared.opened_ns(Gate::Connected as usize);
         let held_ns =
             connected_ns.map(|at| at + self.options.hold_ns.saturating_sub(LOOK_BEFORE_NS));
         let received_ns = shared.opened_ns(Gate::Received as usize);
-        [connected_ns, held_ns, received_ns]
+        let back_ns = shared.opened_ns(Gate::Back as usize);
+        [connected_ns, held_ns, received_ns, back_ns]
             .into_iter()
             .map_while(|at| at)
             .collect()
@@ -125,6 +167,11 @@ impl Scenario for Idle {
     fn progress(&self, shared: &Shared, now: &Totals, before: &Totals) -> String {
         let up = text::count(now.up.saturating_sub(self.common.shards as u64));
         let mut line = match shared.opened_ns(Gate::Connected as usize) {
+            _ if shared.opened_ns(Gate::Back as usize).is_some() => "leaving".into(),
+            _ if shared.opened_ns(Gate::Dropped as usize).is_some() => format!(
+                "all cut off; back {up}, {}/s",
+                text::count(now.up.saturating_sub(before.up))
+            ),
             None => format!(
                 "connected {up} of {}, {}/s",
                 text::count(self.options.connections.into()),
@@ -164,6 +211,9 @@ impl Scenario for Idle {
                 ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"],
                 &sum.latency,
             );
+        if let Some(again) = &sum.again {
+            summary::back(again, self.options.connections, &mut report);
+        }
         self.memory(&sum, samples, &mut report);
         summary::own(None, 0, sum.busy, &mut report);
         summary::judge_tally(&sum.tally, &mut report);
@@ -205,51 +255,13 @@ impl Idle {
             .count("pings", "PINGREQ sent", sum.stats.pings);
     }
 
-    /// Memory of the broker before, with all connections, and after.
+    /// Memory before, with all connections, and after.
     fn memory(&self, sum: &Outcome, samples: &Samples, report: &mut Report) {
-        let resident = |sample: Option<&Sample>| Some(sample?.broker?.resident_bytes);
-        let before = resident(samples.before.as_ref());
-        let held = resident(samples.marks.get(1));
-        let (Some(before), Some(held)) = (before, held) else {
+        let (Some(before), Some(held)) = (&samples.before, samples.marks.get(1)) else {
             return;
         };
-        let per_connection = (held as i64 - before as i64) / sum.held.max(1) as i64;
-        let section = report.section("broker");
-        section
-            .add(
-                "resident_before_bytes",
-                "memory before",
-                summary::memory(before),
-            )
-            .add(
-                "resident_held_bytes",
-                "memory with all",
-                summary::memory(held),
-            )
-            .add(
-                "bytes_per_connection",
-                "a connection",
-                Value::Bytes(per_connection),
-            );
-        if let Some(after) = resident(samples.after.as_ref()) {
-            section.add(
-                "resident_after_bytes",
-                "memory after",
-                summary::memory(after),
-            );
-        }
-        let cpu_ns = |sample: Option<&Sample>| Some(sample?.broker?.cpu_ns);
-        if let (Some(from), Some(to)) = (
-            cpu_ns(samples.before.as_ref()),
-            cpu_ns(samples.marks.first()),
-        ) {
-            let each = to.saturating_sub(from) as f64 / sum.held.max(1) as f64;
-            section.add(
-                "broker_cpu_us_per_connection",
-                "CPU to connect one",
-                Value::Cost(each),
-            );
-        }
+        memory::own(before, held, sum.held, report);
+        memory::broker(samples, sum.held, report);
     }
 }
 
@@ -263,6 +275,19 @@ impl Outcome {
         self.astray += other.astray;
         self.latency.merge(&other.latency);
         self.busy = self.busy.max(other.busy);
+        self.again = match (self.again, other.again) {
+            (Some(mine), Some(theirs)) => Some(mine.merged(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self
+    }
+}
+
+impl Again {
+    fn merged(mut self, other: Again) -> Again {
+        self.stats.merge(other.stats);
+        self.began_ns = self.began_ns.min(other.began_ns);
+        self.back += other.back;
         self
     }
 }

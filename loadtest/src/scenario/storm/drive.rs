@@ -21,10 +21,7 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
     crowd
         .meet(Gate::Connected as usize, storm.options.hold_ns)
         .await?;
-    let first = std::mem::take(&mut crowd.fleet.stats);
-    // Those that are up stay counted, and are uncounted as they are cut off.
-    crowd.fleet.stats.up = first.up;
-    crowd.faults_before = first.refused_count + first.lost_count;
+    let first = crowd.take_stats();
 
     cut_off(storm, &mut crowd).await?;
     let began_ns = crowd.fleet.now_ns;
@@ -35,8 +32,7 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
     crowd.meet(Gate::Received as usize, 0).await?;
 
     crowd.devices.tally.lost = crowd.devices.missing(crowd.up());
-    let again = std::mem::take(&mut crowd.fleet.stats);
-    crowd.fleet.stats.up = again.up;
+    let again = crowd.take_stats();
     let busy = crowd.busy();
     leave(storm, &mut crowd).await?;
     Ok(Outcome {
@@ -53,9 +49,7 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
 
 /// Closes every device's connection without a word, and publishes what they miss.
 async fn cut_off(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
-    for device in 0..crowd.devices.count() {
-        crowd.fleet.drop_connection(device);
-    }
+    crowd.cut_off().await?;
     crowd.meet(Gate::Dropped as usize, 0).await?;
     for _ in 0..storm.missed() {
         for device in 0..crowd.devices.count() {
@@ -95,16 +89,12 @@ async fn greet_all(storm: &Storm, crowd: &mut Crowd<'_>, shared: &Shared) -> io:
 /// Leaves no sessions behind: v5 ends them with DISCONNECT, 3.x by connecting once more.
 async fn leave(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
     let persists = storm.options.session_expiry_s.is_some();
-    for client in crowd.clients() {
-        crowd.fleet.leave(client, persists);
-    }
+    crowd.leave_all(persists).await?;
     if persists && storm.common.version != Version::V5 {
         crowd.devices.intent = Intent::End;
         let ramp = storm.common.ramp(0..crowd.devices.count());
         crowd.connect(ramp).await?;
-        for client in crowd.clients() {
-            crowd.fleet.leave(client, false);
-        }
+        crowd.leave_all(false).await?;
     }
     Ok(())
 }
