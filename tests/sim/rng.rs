@@ -3,7 +3,7 @@
 /// SplitMix64, or a fuzzer's bytes for as long as they last.
 pub struct Rng {
     state: u64,
-    tape: Vec<u8>,
+    tape: Option<Vec<u8>>,
     at: usize,
 }
 
@@ -12,7 +12,7 @@ impl Rng {
     pub fn seeded(seed: u64) -> Rng {
         Rng {
             state: seed,
-            tape: Vec::new(),
+            tape: None,
             at: 0,
         }
     }
@@ -21,14 +21,14 @@ impl Rng {
     pub fn taped(tape: &[u8]) -> Rng {
         Rng {
             state: 1,
-            tape: tape.to_vec(),
+            tape: Some(tape.to_vec()),
             at: 0,
         }
     }
 
-    /// Whether the tape, if there was one, is used up.
+    /// Whether there was a tape and it is used up.
     pub fn is_used_up(&self) -> bool {
-        self.at >= self.tape.len()
+        self.tape.as_ref().is_some_and(|tape| self.at >= tape.len())
     }
 
     /// Any number.
@@ -42,19 +42,11 @@ impl Rng {
 
     /// A number below `n`, which is not 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        if self.at < self.tape.len() {
-            let byte = u64::from(self.tape[self.at]);
-            self.at += 1;
-            let wide = n > 256 && self.at < self.tape.len();
-            let low = if wide {
-                u64::from(self.tape[self.at])
-            } else {
-                0
-            };
-            self.at += usize::from(wide);
-            return (byte + 256 * low) % n;
-        }
-        self.next() % n
+        let Some(low) = self.byte() else {
+            return self.next() % n;
+        };
+        let high = if n > 256 { self.byte() } else { None };
+        (low + 256 * high.unwrap_or(0)) % n
     }
 
     /// A number from `low` to `high`, both included.
@@ -85,5 +77,11 @@ impl Rng {
             _ => 65_536,
         };
         (1 + self.below(most) as usize).min(available)
+    }
+
+    fn byte(&mut self) -> Option<u64> {
+        let byte = *self.tape.as_ref()?.get(self.at)?;
+        self.at += 1;
+        Some(u64::from(byte))
     }
 }

@@ -91,9 +91,8 @@ impl World {
     /// The whole life of the world.
     pub fn run(mut self) -> Summary {
         let steps = self.env.plan.steps;
-        let taped = !self.env.rng.is_used_up();
         let mut quiet_at = QUIET_EVERY;
-        while self.env.step < steps && !(taped && self.env.rng.is_used_up()) {
+        while self.env.step < steps && !self.env.rng.is_used_up() {
             self.advance();
             if self.env.step >= quiet_at {
                 quiet_at = self.env.step + QUIET_EVERY;
