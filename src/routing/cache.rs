@@ -93,6 +93,11 @@ impl Cache {
         std::mem::replace(&mut self.seen[slot], fingerprint) == fingerprint
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Cache::new(self.limits);
+    }
+
     /// Keeps a route, unless it alone would take more than a quarter of the room.
     pub fn put(&mut self, hash: u64, topic: &str, stamp: Stamp, route: &Rc<Route>) {
         self.forget(hash, topic);

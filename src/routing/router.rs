@@ -133,6 +133,12 @@ impl Router {
         found
     }
 
+    /// Forgets the routes that are remembered, with the memory of as many as there ever were.
+    pub fn shrink(&mut self) {
+        self.cache.clear();
+        self.scratch = Vec::new();
+    }
+
     /// The text of a filter; empty when the filter is gone.
     pub fn filter(&self, id: FilterId) -> &str {
         self.filters

@@ -5,6 +5,7 @@ mod clock;
 mod driver;
 mod executor;
 mod mail;
+mod memory;
 pub mod mesh;
 mod node;
 mod options;

@@ -53,6 +53,17 @@ impl Shard {
         }
     }
 
+    /// About how many bytes clients and their messages make the shard hold: enough to notice when
+    /// much of it has gone.
+    #[inline]
+    pub fn held_bytes(&self) -> usize {
+        /// A connection, a session and a subscription with their share of tables.
+        const CLIENT_BYTES: usize = 800;
+        self.conns.len().max(self.sessions.len()) * CLIENT_BYTES
+            + self.counters.queued_bytes
+            + self.retained.bytes()
+    }
+
     /// What the shard has counted.
     pub fn counters(&self) -> &Counters {
         &self.counters

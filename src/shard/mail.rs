@@ -49,6 +49,12 @@ impl Mail {
         self.posts.push(Post::ToInterested { message, has_local });
     }
 
+    /// Gives the memory of empty lists back.
+    pub fn shrink(&mut self) {
+        self.stores.shrink_to_fit();
+        self.posts.shrink_to_fit();
+    }
+
     /// Whether there is nothing to post.
     pub fn is_empty(&self) -> bool {
         self.stores.is_empty() && self.posts.is_empty()

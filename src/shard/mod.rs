@@ -65,6 +65,18 @@ pub struct Effects {
     pub events: Vec<Event>,
 }
 
+impl Effects {
+    /// Gives the memory of lists back that are empty now. Between two turns.
+    pub fn shrink(&mut self) {
+        self.out.shrink();
+        self.mail.shrink();
+        self.closes.shrink_to_fit();
+        self.moves.shrink_to_fit();
+        self.auth.shrink_to_fit();
+        self.events.shrink_to_fit();
+    }
+}
+
 /// One shard's whole state.
 pub struct Shard {
     options: Options,
@@ -188,6 +200,15 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Gives memory back that was made for more than there is now. What is remembered to save work
+    /// is forgotten too.
+    pub fn shrink(&mut self) {
+        self.router.shrink();
+        self.groups.shrink();
+        self.images = Images::default();
+        self.scratch = Vec::new();
     }
 
     fn handle_envelope(&mut self, now: Now, envelope: Envelope, fx: &mut Effects) {

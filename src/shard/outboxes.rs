@@ -126,6 +126,20 @@ impl Outboxes {
         }
     }
 
+    /// Gives the memory of spare buffers back.
+    pub fn shrink(&mut self) {
+        for &index in &self.free {
+            self.buffers[index as usize].bytes = Vec::new();
+        }
+        if self.free.len() == self.buffers.len() && self.dirty.is_empty() {
+            // Nobody has a buffer, and who has none need not be listed.
+            self.by_conn = Vec::new();
+            self.buffers = Vec::new();
+            self.free = Vec::new();
+        }
+        self.dirty.shrink_to_fit();
+    }
+
     fn attach(&mut self, conn: ConnId) -> usize {
         let slot = conn.0 as usize;
         if self.by_conn.len() <= slot {
@@ -177,6 +191,24 @@ mod tests {
         out.consume(a, 2);
         assert_eq!(out.backlog(a), 0);
         assert!(!out.any_dirty());
+    }
+
+    #[test]
+    fn shrinking_keeps_what_waits() {
+        let mut out = Outboxes::default();
+        out.of(ConnId(1)).extend(b"waits");
+        out.of(ConnId(2)).extend(b"gone");
+        out.consume(ConnId(2), 4);
+        out.shrink();
+        assert_eq!((out.pending(ConnId(1)), out.backlog(ConnId(2))), (&b"waits"[..], 0));
+        out.consume(ConnId(1), 5);
+        let mut dirty = vec![];
+        out.take_dirty(&mut dirty);
+        assert!(dirty.is_empty());
+        out.shrink();
+        assert_eq!(out.buffers.capacity() + out.by_conn.capacity(), 0);
+        out.of(ConnId(1)).extend(b"again");
+        assert_eq!(out.pending(ConnId(1)), b"again");
     }
 
     #[test]

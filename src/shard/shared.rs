@@ -29,6 +29,12 @@ impl Groups {
     pub fn orphans_len(&self) -> usize {
         self.orphans.len()
     }
+
+    /// Gives the memory of what is gone back.
+    pub fn shrink(&mut self) {
+        self.names.shrink_to_fit();
+        self.orphans.shrink_to_fit();
+    }
 }
 
 impl Shard {

@@ -12,6 +12,7 @@ mod output;
 
 use super::clock::Clock;
 use super::mail::{Mail, Pauses, Reach};
+use super::memory::{self, Ebb};
 use super::mesh::{Mailbox, Outgoing};
 use crate::base::{ConnId, Now, Paged, ShardId};
 use crate::identity::Gate;
@@ -98,6 +99,7 @@ pub struct Driver {
     /// Slots to be freed when the turn is over.
     freed: Vec<u32>,
     closings: VecDeque<Closing>,
+    ebb: Ebb,
     stopping: Option<Sender<u16>>,
     ended: bool,
 }
@@ -145,6 +147,7 @@ impl Driver {
             broken: Vec::new(),
             freed: Vec::new(),
             closings: VecDeque::new(),
+            ebb: Ebb::default(),
             stopping: None,
             ended: false,
         })
@@ -179,6 +182,9 @@ impl Driver {
         self.resume_listeners();
         self.carry_out();
         self.report_stopped();
+        if self.ebb.look(self.now.ms, self.shard.held_bytes()) {
+            self.give_back();
+        }
     }
 
     /// Whether there is more to do at once.
@@ -204,7 +210,8 @@ impl Driver {
             .iter()
             .filter_map(|l| l.paused_until_ms)
             .min();
-        let due = [self.shard.next_deadline_ms(), closing, listening];
+        let memory = self.ebb.due_ms();
+        let due = [self.shard.next_deadline_ms(), closing, listening, memory];
         let first = due.into_iter().flatten().min()?;
         Some(first.saturating_sub(self.now.ms))
     }
@@ -227,6 +234,20 @@ impl Driver {
     /// Whether the shard was told to leave.
     pub fn ended(&self) -> bool {
         self.ended
+    }
+
+    /// Lets go of what was made for more than there is now.
+    fn give_back(&mut self) {
+        self.shard.shrink();
+        self.fx.shrink();
+        self.to_read.shrink_to_fit();
+        self.reading.shrink_to_fit();
+        self.dirty.shrink_to_fit();
+        self.drained.shrink_to_fit();
+        self.broken.shrink_to_fit();
+        self.freed.shrink_to_fit();
+        self.closings.shrink_to_fit();
+        memory::return_free();
     }
 
     /// Puts a connection on the list of those to read.

@@ -1,0 +1,78 @@
+//! Giving memory back to the system.
+//!
+//! The allocator keeps what is freed for what comes next, and looks at it again only while it
+//! allocates: a shard whose clients have all left, and that sleeps, would hold their memory until
+//! the next storm. So a shard looks how much less it holds than it once did, and when that is a
+//! good part and stays so for a moment, it lets go of its spare buffers and has its heap returned.
+
+/// How long what was freed may be wanted again at once, in milliseconds.
+const PATIENCE_MS: u64 = 500;
+/// Less than this is not worth a walk through the heap, in bytes.
+const EBB_BYTES_MIN: usize = 512 * 1024;
+
+/// Notices when a shard holds much less than it did.
+#[derive(Default)]
+pub struct Ebb {
+    /// The most that was held since memory was last given back, in bytes.
+    peak_bytes: usize,
+    due_ms: Option<u64>,
+}
+
+impl Ebb {
+    /// Takes note of what is held now. True: it is time to give memory back.
+    #[inline]
+    pub fn look(&mut self, now_ms: u64, held_bytes: usize) -> bool {
+        self.peak_bytes = self.peak_bytes.max(held_bytes);
+        let ebb = self.peak_bytes - held_bytes;
+        if ebb < EBB_BYTES_MIN || ebb < self.peak_bytes / 8 {
+            self.due_ms = None;
+            return false;
+        }
+        let due_ms = *self.due_ms.get_or_insert(now_ms + PATIENCE_MS);
+        let is_due = due_ms <= now_ms;
+        if is_due {
+            self.peak_bytes = held_bytes;
+            self.due_ms = None;
+        }
+        is_due
+    }
+
+    /// When to look again at the latest, in monotonic milliseconds.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.due_ms
+    }
+}
+
+/// Has the heap of this thread returned to the system, as far as nothing lives in it.
+pub fn return_free() {
+    // SAFETY: it may be called at any time, in any thread; under another global allocator it finds
+    // an empty heap.
+    unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    #[test]
+    fn gives_back_once_when_much_has_gone_for_good() {
+        let mut ebb = Ebb::default();
+        assert!(!ebb.look(0, 100 * MIB) && !ebb.look(10, 90 * MIB));
+        assert_eq!(ebb.due_ms(), None, "a tenth less is no ebb");
+        assert!(!ebb.look(20, 10 * MIB) && !ebb.look(400, MIB));
+        assert_eq!(ebb.due_ms(), Some(20 + PATIENCE_MS));
+        assert!(ebb.look(520, 0) && !ebb.look(521, 0));
+        assert_eq!(ebb.due_ms(), None);
+    }
+
+    #[test]
+    fn a_flood_that_returns_is_no_ebb() {
+        let mut ebb = Ebb::default();
+        assert!(!ebb.look(0, 100 * MIB) && !ebb.look(10, 0));
+        assert!(!ebb.look(500, 95 * MIB) && !ebb.look(600, 0) && !ebb.look(1_000, 0));
+        assert!(ebb.look(1_100, 0));
+        assert!(!ebb.look(2_000, EBB_BYTES_MIN / 2) && !ebb.look(9_000, 0));
+    }
+}
