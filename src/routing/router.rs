@@ -114,6 +114,12 @@ impl Router {
         Subscribed { id, is_new }
     }
 
+    /// Whether the client has a subscription with this filter.
+    pub fn has(&self, client: ClientKey, filter: &str) -> bool {
+        let id = self.filters.find(&self.seed, filter);
+        id.is_some_and(|id| self.subscription(client, id).is_some())
+    }
+
     /// Takes out the client's subscription with this filter; none if there is none.
     pub fn unsubscribe(&mut self, client: ClientKey, filter: &str) -> Option<FilterId> {
         let id = self.filters.find(&self.seed, filter)?;

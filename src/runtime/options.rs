@@ -18,6 +18,7 @@ pub fn options(settings: &Settings, shard: u16, shards: u16) -> Options {
         shards,
         node: settings.node.name.as_str().into(),
         presence: settings.sys.presence,
+        durable: false,
         mqtt: mqtt(settings),
         limits: limits(settings, u64::from(shards)),
         access: access(settings),

@@ -17,12 +17,20 @@ pub struct Delivery {
     pub ids: Ids,
     /// Set when a shared subscription dealt it.
     pub deal: Option<Box<Deal>>,
+    /// The change by which a store keeps it; 0: none does.
+    pub kept: u64,
 }
 
 impl Delivery {
     /// Whether another member of its group may be getting it at this moment.
     pub fn is_on_offer(&self) -> bool {
         self.deal.as_ref().is_some_and(|deal| deal.on_offer)
+    }
+
+    /// Whether a store has to know its packet id before it is sent: otherwise it could come again,
+    /// after a crash, with another.
+    pub fn waits_for_store(&self) -> bool {
+        self.kept != 0 && self.qos == QoS::ExactlyOnce
     }
 
     /// Bytes that budgets count for it.

@@ -8,6 +8,7 @@ pub mod alias;
 pub mod delivery;
 pub mod inbound;
 pub mod outbound;
+pub mod owed;
 pub mod violation;
 pub mod will;
 
@@ -15,7 +16,8 @@ pub use access::Access;
 pub use alias::Aliases;
 pub use delivery::{Deal, Delivery, GroupKey, Ids};
 pub use inbound::{Arrival, Inbound};
-pub use outbound::{Outbound, QueueBounds, Recorded, Stage};
+pub use outbound::{Opened, Outbound, QueueBounds, Recorded, Stage};
+pub use owed::{Owed, OwedAcks};
 pub use violation::Violation;
 pub use will::Will;
 
@@ -76,6 +78,8 @@ pub struct Flow {
     pub retained: VecDeque<Delivery>,
     /// SUBACKs that wait until shared subscriptions are known to their owners.
     pub subacks: Vec<PendingSuback>,
+    /// Acknowledgements that wait until a store has what they promise.
+    pub acks: OwedAcks,
 }
 
 /// A shared subscription of this session.
@@ -170,6 +174,7 @@ impl Flow {
             && self.pulls.is_empty()
             && self.retained.is_empty()
             && self.subacks.is_empty()
+            && self.acks.is_empty()
     }
 
     /// Deliveries that wait or are not acknowledged.

@@ -21,6 +21,29 @@ pub struct Inflight {
     pub stage: Stage,
     /// `None` from PUBREC on.
     pub delivery: Option<Delivery>,
+    /// As [`Delivery::kept`], for as long as the exchange lasts.
+    pub kept: u64,
+    /// The change that has to be committed before the next packet of the exchange may be sent;
+    /// [`OPEN`]: none.
+    gate: u64,
+    /// PUBLISH was sent, on this connection or an earlier one.
+    was_sent: bool,
+}
+
+/// No change is waited for.
+const OPEN: u64 = 0;
+/// A change that has not been numbered yet.
+const SHUT: u64 = u64::MAX;
+
+/// What opening a gate let through.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Nothing waits for it now.
+    Nothing,
+    /// PUBREL is due on this connection.
+    Release,
+    /// PUBLISH, in its turn.
+    Publish,
 }
 
 /// How much may wait.
@@ -52,6 +75,8 @@ pub struct Outbound {
     /// How many of `inflight`, from the front, were sent on this connection: the used part of the
     /// send quota (MQTT-4.9.0-2).
     sent: usize,
+    /// How many of `inflight`, at its end, were never sent: they wait for a store.
+    fresh: usize,
     queue: VecDeque<Delivery>,
     queue_bytes: usize,
     /// How many of `queue` are of QoS 0.
@@ -59,16 +84,22 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Whether a new delivery may go out at once, with `window` unacknowledged at most.
+    /// Whether a new delivery may begin at once, with `window` unacknowledged at most; `later`: it
+    /// is to be sent when a store has it.
     #[inline]
-    pub fn can_begin(&self, window: u16) -> bool {
-        self.queue.is_empty() && self.has_room(window)
+    pub fn can_begin(&self, window: u16, later: bool) -> bool {
+        self.queue.is_empty() && (self.has_room(window) || later && self.has_room_later(window))
     }
 
     /// Whether one more delivery may be in flight, whatever waits.
     #[inline]
     pub fn has_room(&self, window: u16) -> bool {
         self.sent == self.inflight.len() && self.inflight.len() < window as usize
+    }
+
+    /// Whether one more delivery may be given an id, to be sent when a store has it.
+    pub fn has_room_later(&self, window: u16) -> bool {
+        self.sent + self.fresh == self.inflight.len() && self.inflight.len() < window as usize
     }
 
     /// Gives `delivery` (QoS 1 or 2) a packet id not in use (MQTT-2.2.1-4); it is sent now.
@@ -82,10 +113,98 @@ impl Outbound {
         self.inflight.push_back(Inflight {
             id,
             stage,
+            kept: delivery.kept,
             delivery: Some(delivery),
+            gate: OPEN,
+            was_sent: true,
         });
         self.sent += 1;
         self.inflight.back().expect("pushed just now")
+    }
+
+    /// Gives `delivery` (QoS 2) a packet id; it is sent, by [`Outbound::next_resend`], when the
+    /// change that [`Outbound::shut`] is going to name was committed.
+    pub fn begin_later(&mut self, delivery: Delivery) -> u16 {
+        let id = self.take_id();
+        self.inflight.push_back(Inflight {
+            id,
+            stage: Stage::Rec,
+            kept: delivery.kept,
+            delivery: Some(delivery),
+            gate: SHUT,
+            was_sent: false,
+        });
+        self.fresh += 1;
+        id
+    }
+
+    /// The exchange with this id goes on when `change` was committed.
+    pub fn shut(&mut self, id: u16, change: u64) {
+        if let Some(inflight) = self.inflight.iter_mut().find(|i| i.id == id) {
+            inflight.gate = change;
+        }
+    }
+
+    /// Whether the exchange with this id waits for a change.
+    pub fn is_shut(&self, id: u16) -> bool {
+        self.inflight.iter().any(|i| i.id == id && i.gate != OPEN)
+    }
+
+    /// `change` was committed, for which the exchange with this id waits.
+    pub fn open(&mut self, id: u16, change: u64) -> Opened {
+        let at = |i: &Inflight| i.id == id && i.gate == change;
+        let Some(at) = self.inflight.iter().position(at) else {
+            return Opened::Nothing;
+        };
+        self.inflight[at].gate = OPEN;
+        match self.inflight[at].stage {
+            Stage::Comp if at < self.sent => Opened::Release,
+            _ => Opened::Publish,
+        }
+    }
+
+    /// As a store had it: waits, or was begun with an id before that.
+    pub fn restore(&mut self, delivery: Delivery) {
+        self.queue_bytes += delivery.size();
+        self.queue.push_back(delivery);
+    }
+
+    /// As a store had it: the delivery that it keeps as `kept` was begun with this id.
+    pub fn restore_begun(&mut self, kept: u64, id: u16) {
+        let Some(at) = self.queue.iter().position(|d| d.kept == kept) else {
+            return;
+        };
+        let delivery = self.queue.remove(at).expect("found just now");
+        self.queue_bytes -= delivery.size();
+        self.inflight.push_back(Inflight {
+            id,
+            stage: Stage::Rec,
+            kept,
+            delivery: Some(delivery),
+            gate: OPEN,
+            was_sent: true,
+        });
+        // What is known of free ids is known no more.
+        self.free_ahead = 0;
+    }
+
+    /// As a store had it: PUBREC came for `kept`. Gives the message, which is not needed any more.
+    pub fn restore_received(&mut self, kept: u64) -> Option<Delivery> {
+        let inflight = self.inflight.iter_mut().find(|i| i.kept == kept)?;
+        inflight.stage = Stage::Comp;
+        inflight.delivery.take()
+    }
+
+    /// As a store had it: `kept` is done. Gives what was left of it: nothing of an exchange that
+    /// had come to PUBREC.
+    pub fn restore_done(&mut self, kept: u64) -> Option<Option<Delivery>> {
+        if let Some(at) = self.queue.iter().position(|d| d.kept == kept) {
+            let delivery = self.queue.remove(at);
+            self.queue_bytes -= delivery.as_ref().map_or(0, Delivery::size);
+            return Some(delivery);
+        }
+        let at = self.inflight.iter().position(|i| i.kept == kept)?;
+        Some(self.take(at).delivery)
     }
 
     /// Puts `delivery` at the end of the queue. What had to give way goes to `dropped`.
@@ -123,7 +242,12 @@ impl Outbound {
 
     /// Whether the next in the queue, of QoS 1 or 2, may be begun.
     pub fn can_begin_queued(&self, window: u16) -> bool {
-        self.has_room(window) && self.queue.front().is_some_and(|first| !first.is_on_offer())
+        let room = |first: &Delivery| match first.waits_for_store() {
+            true => self.has_room_later(window),
+            false => self.has_room(window),
+        };
+        let first = self.queue.front();
+        first.is_some_and(|first| !first.is_on_offer() && room(first))
     }
 
     /// The next in the queue, to look at.
@@ -137,16 +261,18 @@ impl Outbound {
         self.queue_qos0 > 0
     }
 
-    /// After a reconnect: the next delivery to be sent again, if the window lets it
-    /// (MQTT-4.4.0-1).
-    pub fn next_resend(&mut self, window: u16) -> Option<&Inflight> {
-        let next = self.inflight.get(self.sent)?;
-        let waits = next.delivery.as_ref().is_some_and(Delivery::is_on_offer);
-        if waits || self.sent >= window as usize {
+    /// After a reconnect the next delivery to be sent again, if the window lets it
+    /// (MQTT-4.4.0-1); or one that waited for a store. Says whether it is sent again.
+    pub fn next_resend(&mut self, window: u16) -> Option<(&Inflight, bool)> {
+        let next = self.inflight.get_mut(self.sent)?;
+        let on_offer = next.delivery.as_ref().is_some_and(Delivery::is_on_offer);
+        if on_offer || next.gate != OPEN || self.sent >= window as usize {
             return None;
         }
+        let again = std::mem::replace(&mut next.was_sent, true);
+        self.fresh -= usize::from(!again);
         self.sent += 1;
-        self.inflight.get(self.sent - 1)
+        Some((&self.inflight[self.sent - 1], again))
     }
 
     /// PUBACK: the delivery is done. `None`: there was no such id.
@@ -178,15 +304,10 @@ impl Outbound {
         self.take(at).delivery
     }
 
-    /// PUBCOMP: the exchange is done. False when there was none.
-    pub fn handle_pubcomp(&mut self, id: u16) -> bool {
-        match self.position(id, Stage::Comp) {
-            Some(at) => {
-                self.take(at);
-                true
-            }
-            None => false,
-        }
+    /// PUBCOMP: the exchange is done, and how a store keeps it. `None`: there was none.
+    pub fn handle_pubcomp(&mut self, id: u16) -> Option<u64> {
+        let at = self.position(id, Stage::Comp)?;
+        Some(self.take(at).kept)
     }
 
     /// The connection is gone: everything in flight has to be sent again on the next.
@@ -256,15 +377,18 @@ impl Outbound {
         self.queue.len()
     }
 
-    /// Takes everything that is left, in the order in which it would have been sent.
-    pub fn drain(&mut self) -> impl Iterator<Item = (Option<Stage>, Option<Delivery>)> {
+    /// Takes everything that is left, in the order in which it would have been sent. Of an
+    /// exchange that has come to PUBREC only how a store keeps it is left.
+    pub fn drain(&mut self) -> impl Iterator<Item = (Option<Stage>, Result<Delivery, u64>)> {
         self.sent = 0;
+        self.fresh = 0;
         self.queue_bytes = 0;
         self.queue_qos0 = 0;
         let inflight = std::mem::take(&mut self.inflight);
         let queue = std::mem::take(&mut self.queue);
-        let begun = inflight.into_iter().map(|i| (Some(i.stage), i.delivery));
-        begun.chain(queue.into_iter().map(|d| (None, Some(d))))
+        let left = |i: Inflight| (Some(i.stage), i.delivery.ok_or(i.kept));
+        let begun = inflight.into_iter().map(left);
+        begun.chain(queue.into_iter().map(|d| (None, Ok(d))))
     }
 
     fn position(&self, id: u16, stage: Stage) -> Option<usize> {
@@ -275,6 +399,7 @@ impl Outbound {
 
     fn take(&mut self, at: usize) -> Inflight {
         self.sent -= usize::from(at < self.sent);
+        self.fresh -= usize::from(!self.inflight[at].was_sent);
         let taken = match at {
             0 => self.inflight.pop_front(),
             at => self.inflight.remove(at),
@@ -344,6 +469,7 @@ mod tests {
             retain: false,
             ids: Ids::None,
             deal: None,
+            kept: 0,
         }
     }
 
@@ -381,24 +507,27 @@ mod tests {
             out.begin(qos1()).id,
             out.begin(delivery(QoS::ExactlyOnce, b"")).id,
         );
-        assert!(!out.can_begin(2) && out.can_begin(3));
+        assert!(!out.can_begin(2, false) && out.can_begin(3, false));
         let mut released = None;
         assert_eq!(out.handle_pubrec(b, &mut released), Recorded::Release);
         assert!(released.is_some());
         out.handle_disconnect();
-        assert!(!out.can_begin(3), "the old ones go first");
+        assert!(!out.can_begin(3, false), "the old ones go first");
         assert_eq!(
-            out.next_resend(1).map(|i| (i.id, i.stage)),
-            Some((a, Stage::Ack))
+            out.next_resend(1).map(|(i, again)| (i.id, i.stage, again)),
+            Some((a, Stage::Ack, true))
         );
         assert!(out.next_resend(1).is_none());
         out.handle_puback(a);
         assert_eq!(
-            out.next_resend(1).map(|i| (i.id, i.stage)),
-            Some((b, Stage::Comp))
+            out.next_resend(1).map(|(i, again)| (i.id, i.stage, again)),
+            Some((b, Stage::Comp, true))
         );
-        assert!(out.handle_pubcomp(b) && !out.handle_pubcomp(b));
-        assert!(out.is_empty() && out.can_begin(1));
+        assert_eq!(
+            (out.handle_pubcomp(b), out.handle_pubcomp(b)),
+            (Some(0), None)
+        );
+        assert!(out.is_empty() && out.can_begin(1, false));
     }
 
     #[test]
@@ -409,10 +538,70 @@ mod tests {
             out.begin(delivery(QoS::ExactlyOnce, b"")).id,
         );
         assert!(out.handle_puback(two).is_none());
-        assert!(!out.handle_pubcomp(two));
+        assert!(out.handle_pubcomp(two).is_none());
         assert_eq!(out.handle_pubrec(one, &mut None), Recorded::Unknown);
         assert!(out.handle_pubrec_error(one).is_none());
         assert_eq!(out.len(), 2);
+    }
+
+    #[test]
+    fn what_waits_for_a_store_is_sent_in_order_when_it_is_kept() {
+        let kept = |kept| Delivery {
+            kept,
+            ..delivery(QoS::ExactlyOnce, b"")
+        };
+        let mut out = Outbound::default();
+        let a = out.begin_later(kept(1));
+        out.shut(a, 11);
+        assert!(!out.has_room(9) && out.has_room_later(9) && !out.has_room_later(1));
+        let b = out.begin_later(kept(2));
+        out.shut(b, 12);
+        assert_eq!(out.open(b, 12), Opened::Publish);
+        assert!(out.next_resend(9).is_none(), "the first one goes first");
+        assert_eq!(out.open(a, 7), Opened::Nothing);
+        assert_eq!(out.open(a, 11), Opened::Publish);
+        for id in [a, b] {
+            assert_eq!(
+                out.next_resend(9).map(|(i, again)| (i.id, again)),
+                Some((id, false))
+            );
+        }
+        assert_eq!(out.handle_pubrec(a, &mut None), Recorded::Release);
+        out.shut(a, 13);
+        out.handle_disconnect();
+        assert!(out.is_shut(a) && out.next_resend(9).is_none());
+        assert_eq!(
+            out.open(a, 13),
+            Opened::Publish,
+            "in its turn, on the next connection"
+        );
+        assert_eq!(
+            out.next_resend(9).map(|(i, again)| (i.id, again)),
+            Some((a, true))
+        );
+        assert_eq!(out.handle_pubcomp(a), Some(1));
+    }
+
+    #[test]
+    fn a_store_restores_the_same_state() {
+        let mut out = Outbound::default();
+        for kept in 1..=4 {
+            out.restore(Delivery {
+                kept,
+                ..delivery(QoS::ExactlyOnce, b"")
+            });
+        }
+        out.restore_begun(2, 7);
+        out.restore_begun(1, 3);
+        assert!(out.restore_received(2).is_some() && out.restore_received(9).is_none());
+        assert!(matches!(out.restore_done(3), Some(Some(_))) && out.restore_done(3).is_none());
+        let stages: Vec<_> = out.inflight().map(|i| (i.id, i.stage)).collect();
+        assert_eq!(stages, [(7, Stage::Comp), (3, Stage::Rec)]);
+        assert_eq!(
+            (out.queue_len(), out.queued().map(|d| d.kept)),
+            (1, Some(4))
+        );
+        assert!(matches!(out.restore_done(2), Some(None)));
     }
 
     #[test]

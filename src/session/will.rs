@@ -3,6 +3,7 @@
 use crate::message::Message;
 
 /// Published when the connection ends without DISCONNECT 0x00 (MQTT-3.1.2-8).
+#[derive(Clone)]
 pub struct Will {
     /// QoS and RETAIN of the publication are the message's own.
     pub message: Message,

@@ -42,6 +42,12 @@ pub enum Input<'a> {
     Kick { client_id: &'a str },
     /// Some clients are to be cut, or whoever vouched for them asked again.
     Revise(Arc<Revision>),
+    /// These [`Effects::changes`](super::Effects::changes) would survive a crash.
+    Committed(&'a [u64]),
+    /// At the start, before anything else: what a store kept, in the order of its numbers.
+    Restore(Box<super::Numbered>),
+    /// All that was kept is back, in every shard, and the mail of that has been delivered.
+    Restored,
     /// Other settings for what comes from now on.
     Reload(Box<super::Options>),
     /// The process ends: every client is told (0x8B) and every connection closed.
@@ -62,6 +68,11 @@ pub struct Move {
 pub enum Envelope {
     /// A message for whoever subscribes here. Lost: a subscriber misses it.
     Publish(Message),
+    /// As [`Envelope::Publish`] or [`Envelope::Retain`], to be answered when it is kept. Lost: as
+    /// there, and its publisher is never answered.
+    Awaited(Box<Awaited>),
+    /// What was awaited is kept. Lost: its publisher is never answered.
+    Stored { wait: u64 },
     /// Replaces or (empty payload) removes a retained message at the topic's owner. Lost: new
     /// subscribers see an old state.
     Retain(Message),
@@ -90,6 +101,27 @@ pub enum Envelope {
 
 const _: () = assert!(std::mem::size_of::<Envelope>() <= 40);
 
+/// Mail that a shard waits for another one to keep.
+pub struct Awaited {
+    pub message: Message,
+    pub purpose: Purpose,
+    pub receipt: Receipt,
+}
+
+/// What awaited mail is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Deliver,
+    Retain,
+}
+
+/// Where [`Envelope::Stored`] goes, and what it says there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub shard: ShardId,
+    pub wait: u64,
+}
+
 /// What a member tells its group's owner.
 pub struct GroupChange {
     pub member: ClientRef,
@@ -115,6 +147,8 @@ pub struct Offered {
     /// What to name in [`Envelope::Answered`]; `None`: the member has forgotten it already, because
     /// its session is over.
     pub ticket: Option<u32>,
+    /// Who has to know when it is kept elsewhere. Only without a ticket.
+    pub receipt: Option<Receipt>,
 }
 
 /// A message on its way from a group's owner to the member that was chosen.
@@ -123,6 +157,8 @@ pub struct Dealt {
     pub group: Arc<GroupKey>,
     pub message: Message,
     pub subscription: Subscription,
+    /// Who has to know when it is kept.
+    pub receipt: Option<Receipt>,
 }
 
 /// A subscriber's question for retained messages.

@@ -119,6 +119,11 @@ impl Shard {
         let conn = self.conns.remove(id.0).expect("looked up just now");
         match ending {
             Ending::PeerClosed => fx.out.discard(id),
+            // Not even CONNACK is true yet.
+            _ if fx.out.is_held(id) => {
+                fx.out.discard(id);
+                fx.closes.push(id);
+            }
             _ => {
                 self.send_disconnect(&conn, id, ending, fx);
                 fx.closes.push(id);
@@ -135,6 +140,7 @@ impl Shard {
         if let Some(flow) = &mut session.flow {
             flow.out.handle_disconnect();
             flow.subacks.clear();
+            flow.acks.handle_disconnect();
         }
         session.drop_idle_flow();
         if let Ending::Violation(violation) = ending {
@@ -151,6 +157,7 @@ impl Shard {
         self.settle_will(now, slot, ending, fx);
         let session = self.sessions.get(slot).expect("looked up before");
         if session.persists() {
+            self.keep_left(now, slot);
             self.offer_dealt(now, slot, fx);
             self.arm_session(slot);
         } else {
@@ -238,35 +245,40 @@ impl Shard {
         self.handle_internal(now, &message, fx);
     }
 
-    /// Ends a session: its subscriptions, its will, its deliveries.
-    pub(super) fn end_session(&mut self, now: Now, slot: u32, fx: &mut Effects) {
+    /// Ends a session: its subscriptions, its will, its deliveries. Gives the change that says so.
+    pub(super) fn end_session(&mut self, now: Now, slot: u32, fx: &mut Effects) -> u64 {
         let by = self.client_ref(slot);
         self.leave_all(slot, fx);
         self.forget_client_id(slot);
         let session = self.sessions.remove(slot).expect("looked up by the caller");
+        let ended = self.keep_end(slot);
         for id in session.subscriptions {
             self.router.remove(ClientKey(slot), id);
         }
         if let Some(will) = session.will {
             self.publish_will(now, &will, fx);
         }
-        let Some(mut flow) = session.flow else { return };
+        let Some(mut flow) = session.flow else {
+            return ended;
+        };
         for (stage, delivery) in flow.out.drain() {
             match delivery {
-                Some(delivery) => self.return_dealt(now, (by, stage), delivery, fx),
-                None => {
+                Ok(delivery) => self.return_dealt(now, (by, stage), delivery, fx),
+                Err(kept) => {
                     debug_assert_eq!(stage, Some(Stage::Comp));
                     self.counters.ledger.held -= 1;
                     self.counters.ledger.delivered += 1;
+                    self.trim(kept);
                 }
             }
         }
         for delivery in flow.retained.drain(..) {
             self.forget(&delivery, Some(Drop::SessionEnded));
         }
+        ended
     }
 
-    fn forget_client_id(&mut self, slot: u32) {
+    pub(super) fn forget_client_id(&mut self, slot: u32) {
         use std::hash::BuildHasher;
         let session = self.sessions.get(slot).expect("looked up by the caller");
         let hash = self.hasher.hash_one(&*session.client_id);

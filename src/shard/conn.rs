@@ -26,6 +26,9 @@ pub struct Conn {
     pub bounds: Bounds,
     /// A verdict is awaited: nothing is read until it comes.
     pub undecided: bool,
+    /// As many acknowledgements are owed to it as it may wait for: nothing is read until one is
+    /// given.
+    pub owed_all: bool,
     /// MQTT-3.1.2-29.
     pub request_problem_information: bool,
     /// Slot of the session once up.
@@ -105,6 +108,7 @@ impl Conn {
             version: Version::V5,
             bounds: Bounds::default(),
             undecided: false,
+            owed_all: false,
             request_problem_information: true,
             session: u32::MAX,
             packet_bytes_max: u32::MAX,
@@ -121,7 +125,7 @@ impl Conn {
 
     /// Whether more bytes may be brought.
     pub fn wants_input(&self) -> bool {
-        !self.undecided
+        !self.undecided && !self.owed_all
     }
 
     /// What few connections have.

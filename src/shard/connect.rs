@@ -313,9 +313,9 @@ impl Shard {
         }
         // The old session may have ended with its connection.
         let mut found = self.find_session(&pending.client_id);
-        if let Some(slot) = found.filter(|_| pending.clean_start) {
-            self.end_session(now, slot, fx);
-            found = None;
+        let mut ended = 0;
+        if let Some(slot) = found.take_if(|_| pending.clean_start) {
+            ended = self.end_session(now, slot, fx);
         }
         if found.is_none() && self.sessions.len() >= self.options.limits.sessions_max {
             let reason = ReasonCode::QuotaExceeded;
@@ -350,12 +350,15 @@ impl Shard {
         session.expiry_s = pending.expiry_s;
         session.disconnected_ms = 0;
         session.will = pending.will.take();
+        let claimed = self.keep_session(slot);
         self.counters.connects += 1;
         let data = grant.data.take();
         self.bind(now, id, grant);
         if !self.send_connack(id, (present, data.as_deref()), &pending, fx) {
             return self.end(now, id, Ending::AnswerTooLarge { told: false }, fx);
         }
+        // What CONNACK says of the session has to be so after a crash too.
+        self.hold_outbox(slot, &[ended, claimed], fx);
         if !keep_rare {
             self.conns.get_mut(id.0).expect("looked up before").rare = None;
         }
@@ -472,7 +475,7 @@ impl Shard {
         self.by_client_id.find(hash, is_it).copied()
     }
 
-    fn insert_session(&mut self, client_id: Box<str>) -> u32 {
+    pub(super) fn insert_session(&mut self, client_id: Box<str>) -> u32 {
         use std::hash::BuildHasher;
         self.next_generation = self.next_generation.wrapping_add(1);
         let hash = self.hasher.hash_one(&*client_id);

@@ -111,6 +111,7 @@ impl Shard {
                     retain: terms.retain,
                     ids: terms.ids.into(),
                     deal: terms.deal,
+                    kept: 0,
                 };
                 self.hand_over(now, (slot, conn), delivery, fx);
             }
@@ -168,10 +169,11 @@ impl Shard {
         &mut self,
         now: Now,
         (slot, conn): (u32, Option<ConnId>),
-        delivery: Delivery,
+        mut delivery: Delivery,
         fx: &mut Effects,
     ) {
         let limits = &self.options.limits;
+        let is_kept = delivery.qos == QoS::ExactlyOnce && self.kept_as(slot).is_some();
         let session = self
             .sessions
             .get_mut(slot)
@@ -180,31 +182,56 @@ impl Shard {
         let flow = session.flow.get_or_insert_default();
         let ready = conn.filter(|&conn| {
             flow.retained.is_empty()
-                && flow.out.can_begin(window)
+                && flow.out.can_begin(window, is_kept)
                 && fx.out.backlog(conn) <= limits.outbox_bytes_max
         });
-        if let Some(id) = ready {
-            let conn = self
-                .conns
-                .get_mut(id.0)
-                .expect("a session's connection is open");
-            self.counters.ledger.held += 1;
-            self.counters.queued_bytes += delivery.size();
-            let begun = begin(now, conn, flow, delivery, fx.out.of(id));
-            return self.account_begun(begun);
-        }
-        if self.counters.queued_bytes + delivery.size() > limits.memory_budget_bytes {
+        let bytes = self.counters.queued_bytes + delivery.size();
+        if ready.is_none() && bytes > limits.memory_budget_bytes {
             return self.counters.ledger.drop_one(Drop::MemoryBudget);
         }
+        self.append(slot, &mut delivery);
+        self.counters.ledger.held += 1;
+        self.counters.queued_bytes = bytes;
+        match ready {
+            Some(_) if is_kept => self.begin_kept(slot, delivery),
+            Some(id) => self.begin_now(now, (slot, id), delivery, fx),
+            None => self.enqueue(now, slot, delivery),
+        }
+    }
+
+    fn begin_now(
+        &mut self,
+        now: Now,
+        (slot, id): (u32, ConnId),
+        delivery: Delivery,
+        fx: &mut Effects,
+    ) {
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
+        let conn = self
+            .conns
+            .get_mut(id.0)
+            .expect("a session's connection is open");
+        let begun = begin(now, conn, session.flow_mut(), delivery, fx.out.of(id));
+        self.account_begun(begun);
+    }
+
+    fn enqueue(&mut self, now: Now, slot: u32, delivery: Delivery) {
+        let limits = &self.options.limits;
         let bounds = QueueBounds {
             length_max: limits.queue_length_max,
             bytes_max: limits.queue_bytes_max,
             drop_oldest: limits.queue_drop == super::DropPolicy::Oldest,
         };
-        self.counters.ledger.held += 1;
-        self.counters.queued_bytes += delivery.size();
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
         let mut dropped = Vec::new();
-        flow.out.enqueue(delivery, bounds, &mut dropped);
+        let out = &mut session.flow_mut().out;
+        out.enqueue(delivery, bounds, &mut dropped);
         for delivery in dropped {
             let why = if delivery.message.content().expired(now.ms) {
                 None
@@ -219,6 +246,7 @@ impl Shard {
     pub(super) fn forget(&mut self, delivery: &Delivery, why: Option<Drop>) {
         self.counters.ledger.held -= 1;
         self.counters.queued_bytes -= delivery.size();
+        self.trim(delivery.kept);
         match why {
             Some(why) => self.counters.ledger.drop_one(why),
             None => self.counters.ledger.expired += 1,
@@ -244,12 +272,13 @@ impl Shard {
                 .conns
                 .get_mut(id.0)
                 .expect("a session's connection is open");
-            if let Some(inflight) = flow.out.next_resend(window) {
+            if let Some((inflight, again)) = flow.out.next_resend(window) {
                 let out = fx.out.of(id);
                 let packet_id = inflight.id;
                 match (&inflight.delivery, inflight.stage) {
                     (Some(delivery), stage) if stage != Stage::Comp => {
-                        let message = outgoing(delivery, packet_id, true);
+                        let message = outgoing(delivery, packet_id, again);
+                        self.counters.publish_out[delivery.qos as usize] += u64::from(!again);
                         if !conn.put_publish(now, &message, out) {
                             let delivery = flow.out.abandon(packet_id).expect("just resent");
                             self.forget(&delivery, Some(Drop::PacketTooLarge));
@@ -268,8 +297,10 @@ impl Shard {
                     self.send_waiting_qos0(now, id, &delivery, fx);
                 } else if flow.out.can_begin_queued(window) {
                     let delivery = flow.out.dequeue().expect("looked at just now");
-                    let begun = begin(now, conn, flow, delivery, fx.out.of(id));
-                    self.account_begun(begun);
+                    match delivery.waits_for_store() {
+                        true => self.begin_kept(slot, delivery),
+                        false => self.begin_now(now, (slot, id), delivery, fx),
+                    }
                 } else {
                     return;
                 }

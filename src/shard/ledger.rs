@@ -54,8 +54,8 @@ impl Drop {
     }
 }
 
-/// Messages in, deliveries out. `received + internal + arrived + copies == delivered + held +
-/// expired + dropped + forwarded` holds after every step, and over all shards `arrived ==
+/// Messages in, deliveries out. `received + internal + arrived + restored + copies == delivered +
+/// held + expired + dropped + forwarded` holds after every step, and over all shards `arrived ==
 /// forwarded` once no mail is under way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -65,6 +65,8 @@ pub struct Ledger {
     pub internal: u64,
     /// Mail from other shards that carried a message.
     pub arrived: u64,
+    /// Deliveries that a store gave back at the start.
+    pub restored: u64,
     /// Deliveries beyond the first that a message was multiplied into, and those made from
     /// retained messages.
     pub copies: u64,
@@ -101,7 +103,7 @@ impl Ledger {
 
     /// What came in less what is accounted for: 0, or the books are wrong.
     pub fn imbalance(&self) -> i64 {
-        let sources = self.received + self.internal + self.arrived + self.copies;
+        let sources = self.received + self.internal + self.arrived + self.restored + self.copies;
         let sinks =
             self.delivered + self.held + self.expired + self.forwarded + self.dropped_total();
         sources as i64 - sinks as i64
@@ -112,6 +114,7 @@ impl Ledger {
         self.received += other.received;
         self.internal += other.internal;
         self.arrived += other.arrived;
+        self.restored += other.restored;
         self.copies += other.copies;
         self.delivered += other.delivered;
         self.held += other.held;

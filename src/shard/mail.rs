@@ -6,7 +6,7 @@
 //! finds the subscriber, or the subscriber's question comes after the store in the owner's mailbox.
 //! So stores are posted first, and the look-up for a retained message is made while posting.
 
-use super::api::{Envelope, ShardId};
+use super::api::{Awaited, Envelope, Purpose, Receipt, ShardId};
 use crate::message::Message;
 use crate::routing::{Directory, ShardSet};
 
@@ -19,7 +19,11 @@ pub struct Mail {
 
 enum Post {
     To(ShardId, Envelope),
-    ToInterested { message: Message, has_local: bool },
+    ToInterested {
+        message: Message,
+        has_local: bool,
+        receipt: Option<Receipt>,
+    },
 }
 
 /// Where mail goes: implemented by the process's mailboxes and by the simulator's.
@@ -44,9 +48,18 @@ impl Mail {
     }
 
     /// A retained message for all the other shards with subscribers to it; `has_local`: some of
-    /// this shard's clients got it too.
-    pub fn post_to_interested(&mut self, message: Message, has_local: bool) {
-        self.posts.push(Post::ToInterested { message, has_local });
+    /// this shard's clients got it too. Each is to send the receipt.
+    pub fn post_to_interested(
+        &mut self,
+        message: Message,
+        has_local: bool,
+        receipt: Option<Receipt>,
+    ) {
+        self.posts.push(Post::ToInterested {
+            message,
+            has_local,
+            receipt,
+        });
     }
 
     /// Gives the memory of empty lists back.
@@ -75,12 +88,20 @@ impl Mail {
         for post in self.posts.drain(..) {
             match post {
                 Post::To(to, envelope) => batches.add(to, envelope),
-                Post::ToInterested { message, has_local } => {
+                Post::ToInterested {
+                    message,
+                    has_local,
+                    receipt,
+                } => {
                     let shards = route.interested(message.topic(), office.congested());
                     let mut found = 0;
                     for shard in shards.iter().filter(|&shard| shard != route.from.0) {
                         found += 1;
-                        batches.add(ShardId(shard), Envelope::Publish(message.clone()));
+                        let envelope = delivery(message.clone(), receipt);
+                        batches.add(ShardId(shard), envelope);
+                    }
+                    if let Some(receipt) = receipt {
+                        posted.receipts.push((receipt.wait, found as u32));
                     }
                     posted.count(found, has_local);
                 }
@@ -88,6 +109,18 @@ impl Mail {
         }
         batches.post(office);
         posted
+    }
+}
+
+/// A message for the receivers of another shard, which is to send the receipt.
+pub fn delivery(message: Message, receipt: Option<Receipt>) -> Envelope {
+    match receipt {
+        None => Envelope::Publish(message),
+        Some(receipt) => Envelope::Awaited(Box::new(Awaited {
+            message,
+            purpose: Purpose::Deliver,
+            receipt,
+        })),
     }
 }
 
@@ -110,7 +143,7 @@ impl MailRoute<'_> {
 
 /// What [`Mail::drain`] found out about retained messages, each of which a step had booked as
 /// forwarded once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Posted {
     /// Forwarded more often than booked.
     pub extra: u64,
@@ -118,6 +151,8 @@ pub struct Posted {
     pub none_but_local: u64,
     /// Forwarded to nobody and delivered to nobody.
     pub none: u64,
+    /// How many receipts come for a wait in which one was counted.
+    pub receipts: Vec<(u64, u32)>,
 }
 
 impl Posted {

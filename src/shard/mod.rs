@@ -9,13 +9,17 @@
 //! 2. [`Effects::moves`] are handed to their shards;
 //! 3. the dirty outboxes are written, unless mail is still waiting for room;
 //! 4. [`Effects::closes`] are closed as soon as their outbox is written.
+//!
+//! With a store, [`Effects::changes`] go to it at any time after the step: see [`change`].
 
 mod access;
 pub mod api;
+pub mod change;
 mod close;
 mod conn;
 mod connect;
 mod deliver;
+mod durable;
 mod inspect;
 pub mod ledger;
 pub mod mail;
@@ -24,12 +28,14 @@ pub mod outboxes;
 mod packets;
 mod presence;
 mod publish;
+mod restore;
 mod retained;
 mod shared;
 mod subscribe;
 mod timers;
 
 pub use api::*;
+pub use change::{Change, Numbered, SessionRecord};
 pub use inspect::{ClientInfo, ShardStats};
 pub use ledger::{Counters, Drop, Ledger, Refusal};
 pub use mail::Mail;
@@ -61,6 +67,10 @@ pub struct Effects {
     pub mail: Mail,
     /// Questions to whoever authenticates.
     pub auth: Vec<AuthRequest>,
+    /// What the store is to keep, in this order. Empty without one.
+    pub changes: Vec<Numbered>,
+    /// Connections of which bytes are wanted again: see [`Shard::wants_input`].
+    pub resumed: Vec<ConnId>,
     /// What the log may want to know.
     pub events: Vec<Event>,
 }
@@ -73,6 +83,8 @@ impl Effects {
         self.closes.shrink_to_fit();
         self.moves.shrink_to_fit();
         self.auth.shrink_to_fit();
+        self.changes.shrink_to_fit();
+        self.resumed.shrink_to_fit();
         self.events.shrink_to_fit();
     }
 }
@@ -90,6 +102,8 @@ pub struct Shard {
     retained_sweep: Option<Box<str>>,
     sweep_armed: bool,
     groups: shared::Groups,
+    /// Only with a store.
+    durable: Option<Box<durable::Durable>>,
     alarms: Calendar<Alarm>,
     revising: VecDeque<access::Revising>,
     /// Grows with each reload: what was decided under older rules for everybody does not count.
@@ -119,6 +133,7 @@ impl Shard {
             "a shard is one of the shards"
         );
         let router = Router::new(options.shard.0, directory, seed);
+        let is_durable = options.durable;
         Shard {
             conns: Paged::default(),
             sessions: Paged::default(),
@@ -128,6 +143,7 @@ impl Shard {
             retained_sweep: None,
             sweep_armed: false,
             groups: shared::Groups::default(),
+            durable: is_durable.then(|| Box::new(durable::Durable::restoring())),
             alarms: Calendar::default(),
             revising: VecDeque::new(),
             access_version: 0,
@@ -164,6 +180,17 @@ impl Shard {
             Input::Revise(revision) => self.handle_revise(now, revision, fx),
             Input::Reload(options) => self.handle_reload(*options, fx),
             Input::Shutdown => self.handle_shutdown(now, fx),
+            Input::Committed(numbers) => self.handle_committed(now, numbers, fx),
+            Input::Restore(numbered) => self.handle_restore(now, *numbered, fx),
+            Input::Restored => self.handle_restored(now, fx),
+        }
+        self.hand_changes(fx);
+    }
+
+    #[inline]
+    fn hand_changes(&mut self, fx: &mut Effects) {
+        if let Some(durable) = self.durable.as_deref_mut() {
+            fx.changes.append(&mut durable.changes);
         }
     }
 
@@ -214,6 +241,8 @@ impl Shard {
     fn handle_envelope(&mut self, now: Now, envelope: Envelope, fx: &mut Effects) {
         match envelope {
             Envelope::Publish(message) => self.handle_arrived(now, &message, fx),
+            Envelope::Awaited(awaited) => self.handle_awaited(now, *awaited, fx),
+            Envelope::Stored { wait } => self.come_true(now, wait, fx),
             Envelope::Retain(message) => self.store_retained(now, message),
             Envelope::RetainedQuery(query) => self.answer_query(now, *query, fx),
             Envelope::RetainedChunk(chunk) => self.handle_chunk(now, *chunk, fx),

@@ -18,6 +18,9 @@ pub struct Options {
     pub node: Box<str>,
     /// Whether connects and disconnects are published under `$SYS`.
     pub presence: bool,
+    /// Whether there is a store that takes [`Effects::changes`](super::Effects::changes). Fixed
+    /// from the start on.
+    pub durable: bool,
     pub mqtt: MqttOptions,
     pub limits: Limits,
     pub access: Access,
@@ -102,6 +105,7 @@ impl Default for Options {
             shards: 1,
             node: "ringmq@127.0.0.1".into(),
             presence: true,
+            durable: false,
             mqtt: MqttOptions::default(),
             limits: Limits::default(),
             access: Access::default(),

@@ -15,6 +15,8 @@ struct Buffer {
     written: usize,
     conn: u32,
     dirty: bool,
+    /// Changes of the store without which nothing here may be sent.
+    holds: u32,
 }
 
 /// The outboxes of a shard's connections.
@@ -79,10 +81,46 @@ impl Outboxes {
         for conn in self.dirty.drain(..) {
             let index = self.by_conn[conn as usize];
             if index != NONE {
-                self.buffers[index as usize].dirty = false;
-                into.push(ConnId(conn));
+                let buffer = &mut self.buffers[index as usize];
+                buffer.dirty = false;
+                if buffer.holds == 0 {
+                    into.push(ConnId(conn));
+                }
             }
         }
+    }
+
+    /// Nothing of what waits for `conn`, or is put behind it, is written until it was let go as
+    /// often as this was called. For a connection with something in its outbox.
+    pub fn hold(&mut self, conn: ConnId) {
+        if let Some(buffer) = self.buffer_mut(conn) {
+            buffer.holds += 1;
+        }
+    }
+
+    /// Takes one hold away.
+    pub fn let_go(&mut self, conn: ConnId) {
+        let Some(buffer) = self.buffer_mut(conn) else {
+            return;
+        };
+        buffer.holds = buffer.holds.saturating_sub(1);
+        if buffer.holds == 0 && !buffer.dirty {
+            buffer.dirty = true;
+            self.dirty.push(conn.0);
+        }
+    }
+
+    /// Whether what waits for `conn` is held.
+    pub fn is_held(&self, conn: ConnId) -> bool {
+        match self.by_conn.get(conn.0 as usize) {
+            Some(&index) if index != NONE => self.buffers[index as usize].holds > 0,
+            _ => false,
+        }
+    }
+
+    fn buffer_mut(&mut self, conn: ConnId) -> Option<&mut Buffer> {
+        let index = *self.by_conn.get(conn.0 as usize)?;
+        self.buffers.get_mut(index as usize)
     }
 
     /// Whether any connection got bytes since the last [`Outboxes::take_dirty`].
@@ -90,13 +128,16 @@ impl Outboxes {
         !self.dirty.is_empty()
     }
 
-    /// The bytes that wait for `conn`.
+    /// The bytes that wait for `conn` and may be sent: none while it is held.
     #[inline]
     pub fn pending(&self, conn: ConnId) -> &[u8] {
         match self.by_conn.get(conn.0 as usize) {
             Some(&index) if index != NONE => {
                 let buffer = &self.buffers[index as usize];
-                &buffer.bytes[buffer.written..]
+                match buffer.holds {
+                    0 => &buffer.bytes[buffer.written..],
+                    _ => &[],
+                }
             }
             _ => &[],
         }
@@ -112,6 +153,13 @@ impl Outboxes {
         } else if buffer.written > buffer.bytes.len() / 2 {
             buffer.bytes.drain(..buffer.written);
             buffer.written = 0;
+        }
+    }
+
+    /// Nothing of `conn` is to be sent now: gives its buffer back, unless that is held.
+    pub fn drop_empty(&mut self, conn: ConnId) {
+        if !self.is_held(conn) {
+            self.discard(conn);
         }
     }
 
@@ -159,6 +207,7 @@ impl Outboxes {
         let buffer = &mut self.buffers[index as usize];
         debug_assert_eq!(buffer.conn, conn.0);
         buffer.written = 0;
+        buffer.holds = 0;
         buffer.bytes.clear();
         if buffer.dirty {
             // Still named in `dirty`: the entry finds no buffer and is passed over.
@@ -194,13 +243,35 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_is_not_written() {
+        let mut out = Outboxes::default();
+        let (a, mut dirty) = (ConnId(3), vec![]);
+        out.of(a).extend(b"one");
+        out.hold(a);
+        out.hold(a);
+        out.of(a).extend(b"two");
+        out.let_go(a);
+        out.take_dirty(&mut dirty);
+        assert!(dirty.is_empty() && out.is_held(a) && !out.is_held(ConnId(9)));
+        out.let_go(a);
+        out.take_dirty(&mut dirty);
+        assert_eq!((&dirty[..], out.pending(a)), (&[a][..], &b"onetwo"[..]));
+        out.discard(a);
+        out.let_go(a);
+        assert!(!out.any_dirty());
+    }
+
+    #[test]
     fn shrinking_keeps_what_waits() {
         let mut out = Outboxes::default();
         out.of(ConnId(1)).extend(b"waits");
         out.of(ConnId(2)).extend(b"gone");
         out.consume(ConnId(2), 4);
         out.shrink();
-        assert_eq!((out.pending(ConnId(1)), out.backlog(ConnId(2))), (&b"waits"[..], 0));
+        assert_eq!(
+            (out.pending(ConnId(1)), out.backlog(ConnId(2))),
+            (&b"waits"[..], 0)
+        );
         out.consume(ConnId(1), 5);
         let mut dirty = vec![];
         out.take_dirty(&mut dirty);

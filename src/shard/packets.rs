@@ -243,6 +243,7 @@ impl Shard {
         let (packet_id, failed) = (ack.packet_id, ack.reason.is_error());
         let mut answer = None;
         let mut done = None;
+        let mut received = 0;
         match kind {
             AckKind::PubAck => done = flow.out.handle_puback(packet_id),
             AckKind::PubRec if failed => done = flow.out.handle_pubrec_error(packet_id),
@@ -255,6 +256,7 @@ impl Shard {
                 answer = Some((AckKind::PubRel, reason));
                 if let Some(released) = released {
                     self.counters.queued_bytes -= released.size();
+                    received = released.kept;
                 }
             }
             AckKind::PubRel => {
@@ -265,17 +267,23 @@ impl Shard {
                 answer = Some((AckKind::PubComp, reason));
             }
             AckKind::PubComp => {
-                if flow.out.handle_pubcomp(packet_id) {
+                if let Some(kept) = flow.out.handle_pubcomp(packet_id) {
                     self.counters.ledger.held -= 1;
                     self.counters.ledger.delivered += 1;
+                    self.trim(kept);
                 }
             }
         }
         if let Some(delivery) = done {
             self.settle(&delivery, failed);
         }
-        if let Some((kind, reason)) = answer {
-            conn_ack(self, id, (kind, packet_id, reason), fx);
+        match answer {
+            Some((AckKind::PubRel, _)) if self.holds_release(slot, packet_id, received) => {}
+            Some((AckKind::PubComp, reason)) if self.durable.is_some() => {
+                self.release_kept((id, slot), (packet_id, reason), fx)
+            }
+            Some((kind, reason)) => conn_ack(self, id, (kind, packet_id, reason), fx),
+            None => {}
         }
         self.pump(now, slot, fx);
         Ok(Next::Go)
@@ -289,6 +297,7 @@ impl Shard {
         self.counters.ledger.held -= 1;
         self.counters.ledger.delivered += 1;
         self.counters.queued_bytes -= delivery.size();
+        self.trim(delivery.kept);
     }
 
     fn handle_disconnect(

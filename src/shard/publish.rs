@@ -2,8 +2,9 @@
 
 use super::close::Ending;
 use super::deliver::{Parcel, Terms};
+use super::mail::delivery;
 use super::packets::{Next, Up, conn_ack};
-use super::{Effects, Envelope, MqttOptions, Refusal, Shard, ShardId};
+use super::{Effects, MqttOptions, Refusal, Shard, ShardId};
 use crate::base::{ConnId, Now};
 use crate::codec::{AckKind, Frame, Publish, QoS, ReasonCode, Version};
 use crate::message::{Content, Message};
@@ -91,29 +92,35 @@ impl Shard {
             match inbound.handle_publish(publish.packet_id, receive_maximum) {
                 Arrival::New => {}
                 Arrival::Again => {
-                    let ack = (AckKind::PubRec, publish.packet_id, ReasonCode::Success);
-                    conn_ack(self, id, ack, fx);
+                    let is_owed = session.flow_mut().acks.ask_again(publish.packet_id);
+                    if !is_owed {
+                        let ack = (AckKind::PubRec, publish.packet_id, ReasonCode::Success);
+                        conn_ack(self, id, ack, fx);
+                    }
                     return Ok(Next::Go);
                 }
                 Arrival::Excess => return Err(Violation::ReceiveMaximumExceeded),
             }
         }
         self.counters.publish_in[publish.qos as usize] += 1;
-        let reason = if up.is_restricted && !self.allows_publish(id, publish.topic, fx) {
-            if self.options.access.cuts_denied {
-                self.end(now, id, Ending::Refused(ReasonCode::NotAuthorized), fx);
-                return Ok(Next::Stop);
-            }
-            ReasonCode::NotAuthorized
-        } else {
-            self.accept(now, slot, publish, fx)
+        let is_denied = up.is_restricted && !self.allows_publish(id, publish.topic, fx);
+        if is_denied && self.options.access.cuts_denied {
+            self.end(now, id, Ending::Refused(ReasonCode::NotAuthorized), fx);
+            return Ok(Next::Stop);
+        }
+        if self.durable.is_some() && publish.qos != QoS::AtMostOnce {
+            return self.publish_kept(now, (id, up), (publish, is_denied), fx);
+        }
+        let reason = match is_denied {
+            true => ReasonCode::NotAuthorized,
+            false => self.accept(now, slot, publish, fx),
         };
         self.acknowledge((id, up), (publish, reason), fx);
         Ok(Next::Go)
     }
 
     /// Routes a client's message; what to acknowledge it with.
-    fn accept(
+    pub(super) fn accept(
         &mut self,
         now: Now,
         slot: u32,
@@ -240,27 +247,35 @@ impl Shard {
         if parcel.content.retain {
             let message = parcel.message(&mut self.scratch);
             self.counters.ledger.forwarded += 1;
-            fx.mail.post_to_interested(message, has_local);
+            let receipt = self.receipt();
+            fx.mail.post_to_interested(message, has_local, receipt);
             return 1;
         }
         let mut n = 0;
-        for shard in remote.iter().filter(|&shard| shard != self.options.shard.0) {
+        let here = self.options.shard.0;
+        for shard in remote.iter().filter(|&shard| shard != here) {
             n += 1;
             let message = parcel.message(&mut self.scratch);
-            fx.mail.post(ShardId(shard), Envelope::Publish(message));
+            let envelope = delivery(message, self.receipt());
+            fx.mail.post(ShardId(shard), envelope);
         }
         self.counters.ledger.forwarded += n as u64;
         n
     }
 
     /// Brings the books in line with what was found while mail was posted.
-    pub fn account_posted(&mut self, posted: super::mail::Posted) {
+    /// Call it after every [`Mail::drain`](super::Mail::drain), and drain again what comes of it.
+    pub fn account_posted(&mut self, now: Now, posted: super::mail::Posted, fx: &mut Effects) {
         let ledger = &mut self.counters.ledger;
         ledger.forwarded += posted.extra;
         ledger.copies += posted.extra;
         ledger.forwarded -= posted.none + posted.none_but_local;
         ledger.copies -= posted.none_but_local;
         ledger.dropped[super::Drop::NoSubscriber as usize] += posted.none;
+        for receipts in posted.receipts {
+            self.count_receipts(now, receipts, fx);
+        }
+        self.hand_changes(fx);
     }
 
     /// The broker's own limits on topics.

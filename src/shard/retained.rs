@@ -1,7 +1,10 @@
 //! Retained messages. Each topic's message lives on one shard, the topic's owner; subscribers ask
 //! the owners, a chunk at a time, as fast as they take what they get.
 
-use super::{ClientRef, Effects, Envelope, RetainedChunk, RetainedQuery, Shard, ShardId};
+use super::{
+    Awaited, Change, ClientRef, Effects, Envelope, Purpose, RetainedChunk, RetainedQuery, Shard,
+    ShardId,
+};
 use crate::base::Now;
 use crate::message::{Content, Message, NEVER_MS};
 use crate::session::{Delivery, Ids};
@@ -38,7 +41,15 @@ impl Shard {
         if self.options.shards == 1 {
             self.store_retained(now, message);
         } else {
-            fx.mail.store(owner, Envelope::Retain(message));
+            let envelope = match self.receipt() {
+                None => Envelope::Retain(message),
+                Some(receipt) => Envelope::Awaited(Box::new(Awaited {
+                    message,
+                    purpose: Purpose::Retain,
+                    receipt,
+                })),
+            };
+            fx.mail.store(owner, envelope);
         }
     }
 
@@ -47,7 +58,7 @@ impl Shard {
         let content = message.content();
         if content.payload.is_empty() || content.expired(now.ms) {
             self.retained.remove(content.topic);
-            return;
+            return self.keep_retained(content.topic, None);
         }
         let limits = &self.options.limits;
         let full = self.retained.len() >= limits.retained_count_max
@@ -58,8 +69,17 @@ impl Shard {
         if message.expires_ms() != NEVER_MS {
             self.arm_sweep(now);
         }
+        self.keep_retained(message.topic(), Some(&message));
         let stored = message.clone();
         self.retained.insert(message.topic(), stored);
+    }
+
+    fn keep_retained(&mut self, topic: &str, message: Option<&Message>) {
+        if self.durable.is_some() {
+            let topic = topic.into();
+            let message = message.cloned();
+            self.keep_and_await(Change::Retain { topic, message });
+        }
     }
 
     /// Asks for the next chunk of the session's first pull. False: there is none, or an answer is
@@ -129,6 +149,7 @@ impl Shard {
             );
         for topic in expired {
             self.retained.remove(&topic);
+            self.keep_retained(&topic, None);
         }
         RetainedChunk {
             asker,
@@ -187,6 +208,7 @@ impl Shard {
                 retain: true,
                 ids,
                 deal: None,
+                kept: 0,
             };
             self.counters.ledger.copies += 1;
             self.counters.ledger.held += 1;
@@ -232,6 +254,7 @@ impl Shard {
             });
         for topic in expired {
             self.retained.remove(&topic);
+            self.keep_retained(&topic, None);
         }
     }
 

@@ -5,8 +5,10 @@
 //! member keeps it, and does not send it, until the owner says whether another one took it.
 
 use super::deliver::{Parcel, Terms};
+use super::durable::Then;
 use super::{
-    ClientRef, Dealt, Drop, Effects, Envelope, GroupChange, Membership, Offered, Shard, ShardId,
+    ClientRef, Dealt, Drop, Effects, Envelope, GroupChange, Membership, Offered, Receipt, Shard,
+    ShardId,
 };
 use crate::base::Now;
 use crate::codec::QoS;
@@ -134,7 +136,13 @@ impl Shard {
         }
     }
 
-    fn tell_owner(&mut self, slot: u32, key: Arc<GroupKey>, change: Membership, fx: &mut Effects) {
+    pub(super) fn tell_owner(
+        &mut self,
+        slot: u32,
+        key: Arc<GroupKey>,
+        change: Membership,
+        fx: &mut Effects,
+    ) {
         let member = self.client_ref(slot);
         let owner = key.owner;
         let change = GroupChange {
@@ -268,7 +276,7 @@ impl Shard {
             session
                 .flow
                 .as_ref()
-                .is_none_or(|flow| flow.out.can_begin(window))
+                .is_none_or(|flow| flow.out.can_begin(window, true))
                 && session
                     .conn
                     .is_some_and(|conn| fx.out.backlog(conn) <= limits.outbox_bytes_max)
@@ -305,6 +313,7 @@ impl Shard {
             group: key,
             message: parcel.message(&mut self.scratch),
             subscription: member.subscription,
+            receipt: self.receipt(),
         };
         self.counters.ledger.forwarded += 1;
         fx.mail.post(to, Envelope::Dealt(Box::new(dealt)));
@@ -344,6 +353,7 @@ impl Shard {
             group,
             message,
             subscription,
+            receipt,
         } = dealt;
         let is_member = |slot: &u32| {
             let session = self.sessions.get(*slot).expect("named just now");
@@ -356,7 +366,9 @@ impl Shard {
         match self.named(member).filter(is_member) {
             Some(slot) => {
                 let mut parcel = Parcel::kept(&message);
+                self.begin_wait();
                 self.deliver_dealt(now, (slot, group), subscription, &mut parcel, fx);
+                self.end_awaited(now, receipt, fx);
             }
             None => {
                 self.counters.ledger.forwarded += 1;
@@ -365,13 +377,14 @@ impl Shard {
                     message,
                     by: member,
                     ticket: None,
+                    receipt,
                 };
                 self.offer(now, offer, fx);
             }
         }
     }
 
-    fn offer(&mut self, now: Now, offer: Offered, fx: &mut Effects) {
+    pub(super) fn offer(&mut self, now: Now, offer: Offered, fx: &mut Effects) {
         let owner = offer.group.owner;
         if owner == self.options.shard {
             self.handle_offered(now, offer, fx);
@@ -398,6 +411,7 @@ impl Shard {
                 message: delivery.message.clone(),
                 by,
                 ticket: Some(deal.ticket),
+                receipt: None,
             });
         });
         for offer in offers {
@@ -431,11 +445,13 @@ impl Shard {
         self.counters.ledger.forwarded += 1;
         self.counters.queued_bytes -= delivery.size();
         let Some(deal) = delivery.deal else { return };
+        let receipt = self.receipt_to_trim(delivery.kept);
         let offer = Offered {
             group: deal.group,
             message: delivery.message,
             by,
             ticket: None,
+            receipt,
         };
         self.offer(now, offer, fx);
     }
@@ -447,29 +463,58 @@ impl Shard {
             message,
             by,
             ticket,
+            receipt,
         } = offer;
         let group = self.router.group(&key.share, &key.filter);
         let mut parcel = Parcel::kept(&message);
         let Some(ticket) = ticket else {
             self.counters.ledger.arrived += 1;
+            self.begin_wait();
             let n = group.map_or(0, |group| self.deal(now, group, &mut parcel, fx));
-            return self.counters.ledger.fan_out(n);
+            self.counters.ledger.fan_out(n);
+            return self.end_awaited(now, receipt, fx);
         };
         let other = group.and_then(|group| Some((group, self.choose(group, Some(by), fx)?)));
-        let taken = other.is_some();
-        if let Some(other) = other {
-            self.counters.ledger.arrived += 1;
-            self.deal_to(now, other, &mut parcel, fx);
+        let Some(other) = other else {
+            return self.answer(now, (by, ticket, false), fx);
+        };
+        self.counters.ledger.arrived += 1;
+        self.begin_wait();
+        self.deal_to(now, other, &mut parcel, fx);
+        // Until the other one's copy is kept, the first one stays where it is.
+        if self.end_wait(Then::Answer(by, ticket)).is_none() {
+            self.answer(now, (by, ticket, true), fx);
         }
-        if by.shard == self.options.shard {
-            return self.handle_answered(now, (by, ticket, taken), fx);
+    }
+
+    /// Tells the member that made an offer what came of it.
+    pub(super) fn answer(
+        &mut self,
+        now: Now,
+        (client, ticket, taken): (ClientRef, u32, bool),
+        fx: &mut Effects,
+    ) {
+        if client.shard == self.options.shard {
+            return self.handle_answered(now, (client, ticket, taken), fx);
         }
         let answer = Envelope::Answered {
-            client: by,
+            client,
             ticket,
             taken,
         };
-        fx.mail.post(by.shard, answer);
+        fx.mail.post(client.shard, answer);
+    }
+
+    /// The message that the present wait is for is dealt: whoever wants to know when it is kept is
+    /// told so.
+    fn end_awaited(&mut self, now: Now, receipt: Option<Receipt>, fx: &mut Effects) {
+        let waits = match receipt {
+            Some(receipt) => self.end_wait(Then::Receipt(receipt)).is_some(),
+            None => self.end_wait(Then::Nothing).is_some(),
+        };
+        if !waits {
+            self.give_receipt(now, receipt, fx);
+        }
     }
 
     /// At the member: what came of an offer.
@@ -486,7 +531,7 @@ impl Shard {
             }
             self.counters.ledger.held -= 1;
             self.counters.queued_bytes -= orphan.size();
-            return;
+            return self.trim(orphan.kept);
         }
         let slot = self.named(client);
         let settled = slot.and_then(|slot| {
@@ -497,6 +542,7 @@ impl Shard {
             Some(delivery) => {
                 self.counters.ledger.held -= 1;
                 self.counters.queued_bytes -= delivery.size();
+                self.trim(delivery.kept);
             }
             // Acknowledged meanwhile, by a client that did not wait to be sent it again.
             None => self.counters.ledger.copies += u64::from(taken),

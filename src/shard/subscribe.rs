@@ -2,7 +2,7 @@
 
 use super::close::Ending;
 use super::packets::Next;
-use super::{Effects, Refusal, Shard};
+use super::{Change, Effects, Refusal, Shard};
 use crate::base::{ConnId, Now, ShardId};
 use crate::codec::{
     Filter, Frame, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeOptions, UnsubAck,
@@ -109,6 +109,7 @@ impl Shard {
             self.counters.refuse(Refusal::SubscriptionQuota);
             return Ok(ReasonCode::QuotaExceeded);
         }
+        self.keep_subscription(progress, &filter, subscription);
         if let Some(share) = filter.share {
             let waits = self.join_group(progress, (share, filter.levels), subscription, fx);
             progress.waiting += u32::from(waits);
@@ -135,6 +136,25 @@ impl Shard {
         Ok(granted_reason(granted))
     }
 
+    /// SUBACK waits until the store has it.
+    fn keep_subscription(
+        &mut self,
+        progress: &mut Progress,
+        filter: &Filter<'_>,
+        subscription: Subscription,
+    ) {
+        if let Some(session) = self.kept_as(progress.slot) {
+            let filter = written(filter);
+            let change = Change::Subscribe {
+                session,
+                filter,
+                subscription,
+            };
+            let waits = self.keep_for_suback(progress.slot, change, progress.ticket);
+            progress.waiting += u32::from(waits);
+        }
+    }
+
     fn check_filter<'a>(&mut self, text: &'a str) -> Result<Filter<'a>, ReasonCode> {
         let filter = Filter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         if !self.within_limits(filter.levels) {
@@ -157,10 +177,7 @@ impl Shard {
                 .iter()
                 .flat_map(|shared| shared.iter())
                 .any(|known| *known.key.share == *share && *known.key.filter == *filter.levels),
-            None => session
-                .subscriptions
-                .iter()
-                .any(|&id| self.router.filter(id) == filter.levels),
+            None => self.router.has(ClientKey(slot), filter.levels),
         }
     }
 
@@ -238,8 +255,11 @@ impl Shard {
         let packet_bytes_max = conn.packet_bytes_max;
         let unsubscribe = Unsubscribe::decode(frame.header, frame.body, version)?;
         let mut reasons = Vec::new();
+        let mut last = 0;
         for text in unsubscribe.filters() {
-            reasons.push(self.unsubscribe(slot, text, fx));
+            let (reason, change) = self.unsubscribe(slot, text, fx);
+            reasons.push(reason);
+            last = last.max(change);
         }
         let unsuback = UnsubAck::new(unsubscribe.packet_id, &reasons);
         let out = fx.out.of(id);
@@ -251,13 +271,31 @@ impl Shard {
             return Ok(Next::Stop);
         }
         self.counters.packets_out[11] += 1;
+        self.hold_outbox(slot, &[last], fx);
         Ok(Next::Go)
     }
 
-    pub(super) fn unsubscribe(&mut self, slot: u32, text: &str, fx: &mut Effects) -> ReasonCode {
+    /// Gives the change that UNSUBACK has to wait for, too.
+    pub(super) fn unsubscribe(
+        &mut self,
+        slot: u32,
+        text: &str,
+        fx: &mut Effects,
+    ) -> (ReasonCode, u64) {
         let Ok(filter) = Filter::parse(text) else {
-            return ReasonCode::TopicFilterInvalid;
+            return (ReasonCode::TopicFilterInvalid, 0);
         };
+        let change = match self.kept_as(slot) {
+            Some(session) => {
+                let filter = written(&filter);
+                self.keep(Change::Unsubscribe { session, filter })
+            }
+            None => 0,
+        };
+        (self.unsubscribe_from(slot, &filter, fx), change)
+    }
+
+    fn unsubscribe_from(&mut self, slot: u32, filter: &Filter<'_>, fx: &mut Effects) -> ReasonCode {
         if let Some(share) = filter.share {
             return match self.leave(slot, (share, filter.levels), fx) {
                 true => ReasonCode::Success,
@@ -287,6 +325,15 @@ impl Shard {
     pub(super) fn ticket(&mut self) -> u32 {
         self.next_ticket = self.next_ticket.wrapping_add(1);
         self.next_ticket
+    }
+}
+
+/// A filter as a client could have written it, however it did.
+fn written(filter: &Filter<'_>) -> Box<str> {
+    match filter.share {
+        None => filter.levels.into(),
+        Some("$queue") => format!("$queue/{}", filter.levels).into(),
+        Some(share) => format!("$share/{share}/{}", filter.levels).into(),
     }
 }
 

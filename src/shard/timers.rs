@@ -140,12 +140,14 @@ impl Shard {
             return;
         }
         if session.ends_ms() <= now.ms {
-            return self.end_session(now, slot, fx);
+            self.end_session(now, slot, fx);
+            return;
         }
         if session.will_due_ms() <= now.ms
             && let Some(will) = session.will.take()
         {
             self.publish_will(now, &will, fx);
+            self.keep_left(now, slot);
         }
         self.arm_session(slot);
     }

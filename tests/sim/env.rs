@@ -3,6 +3,7 @@
 use super::model::Model;
 use super::plan::Plan;
 use super::rng::Rng;
+use super::store::Kept;
 use super::wire::{Link, Place, Terms, Who};
 use ringmq::base::Now;
 
@@ -13,6 +14,7 @@ pub struct Env {
     pub rng: Rng,
     pub plan: Plan,
     pub model: Model,
+    pub kept: Kept,
     pub links: Vec<Link>,
     /// Steps made.
     pub step: u64,
@@ -31,6 +33,7 @@ impl Env {
             rng,
             plan,
             model,
+            kept: Kept::default(),
             links: Vec::new(),
             step: 0,
             now_ms: 1_000,

@@ -8,8 +8,9 @@
 //! SIM_STEPS=5000000 SIM_SEED=1 cargo test --release --test sim -- --nocapture
 //! ```
 //!
-//! A failure says with which seed it comes again; `SIM_ONLY=seed` runs one world alone, and
-//! `SIM_TRACE=1` tells everything that happens in it.
+//! A failure says with which seed it comes again; `SIM_ONLY=seed` runs one world alone,
+//! `SIM_TAPE=file` the one of an input that the fuzzer found, and `SIM_TRACE=1` tells everything
+//! that happens in it.
 
 mod client;
 mod env;
@@ -20,6 +21,7 @@ mod plan;
 mod probe;
 mod rng;
 mod rogue;
+mod store;
 mod wire;
 mod world;
 
@@ -61,13 +63,20 @@ fn simulate(seed: u64) -> Summary {
 
 /// One world in which `tape` decides, as long as it lasts: for the fuzzer.
 pub fn play(tape: &[u8]) -> Summary {
-    World::new(Rng::taped(tape), u64::MAX, false).run()
+    World::new(Rng::taped(tape), u64::MAX, number("SIM_TRACE").is_some()).run()
 }
 
 #[test]
 fn worlds_keep_their_promises() {
     if let Some(seed) = number("SIM_ONLY") {
         println!("{:?}", simulate(seed));
+        return;
+    }
+    if let Ok(tape) = std::env::var("SIM_TAPE") {
+        println!(
+            "{:?}",
+            play(&std::fs::read(tape).expect("a file that the fuzzer left"))
+        );
         return;
     }
     let steps_min = number("SIM_STEPS").unwrap_or(STEPS_DEFAULT);
@@ -83,6 +92,7 @@ fn worlds_keep_their_promises() {
         total.states += one.states;
         total.links += one.links;
         total.overflows += one.overflows;
+        total.kept += one.kept;
         seed += 1;
     }
     println!("up to seed {seed}: {total:?}");
@@ -92,7 +102,9 @@ fn worlds_keep_their_promises() {
         "{total:?}"
     );
     assert!(
-        total.deliveries > total.messages && total.overflows > 100,
+        total.deliveries > total.messages
+            && total.overflows > 100
+            && total.kept > total.messages / 10,
         "{total:?}"
     );
 }

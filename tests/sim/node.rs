@@ -3,6 +3,7 @@
 use super::env::Env;
 use super::mailboxes::{Item, Mailboxes};
 use super::model::Closing;
+use super::store::Store;
 use super::wire::{Place, Who, link_of, peer_of};
 use ringmq::auth::{AuthRequest, Authenticator, Verdict};
 use ringmq::base::ConnId;
@@ -46,6 +47,7 @@ pub struct Node {
     freed: Vec<u32>,
     /// Questions whose answer takes its time.
     questions: Vec<AuthRequest>,
+    pub store: Store,
     /// When due alarms were last looked for.
     ticked_ms: u64,
 }
@@ -77,6 +79,15 @@ fn brief(envelope: &Envelope) -> String {
     };
     match envelope {
         Envelope::Publish(m) => format!("Publish {}", message(m)),
+        Envelope::Awaited(a) => {
+            format!(
+                "{:?} {} for {:?}",
+                a.purpose,
+                message(&a.message),
+                a.receipt
+            )
+        }
+        Envelope::Stored { wait } => format!("Stored {wait}"),
         Envelope::Retain(m) => format!("Retain {}", message(m)),
         Envelope::RetainedQuery(q) => format!("RetainedQuery {:?} {}", q.asker, q.filter),
         Envelope::RetainedChunk(c) => {
@@ -126,8 +137,17 @@ impl Node {
             broken: Vec::new(),
             freed: Vec::new(),
             questions: Vec::new(),
+            store: Store::default(),
             ticked_ms: 0,
         }
+    }
+
+    /// Nothing was kept from before.
+    pub fn start(mut self, env: &mut Env) -> Node {
+        if env.plan.options.durable {
+            self.step(Input::Restored, env);
+        }
+        self
     }
 
     /// The only way to the shard: after each step its books are looked at, and its events told.
@@ -136,6 +156,9 @@ impl Node {
         for event in std::mem::take(&mut self.fx.events) {
             self.tell(&event, env);
         }
+        self.store.take(&mut self.fx.changes, &mut env.kept);
+        // Whoever may bring bytes again is looked at in every turn anyway.
+        self.fx.resumed.clear();
         self.check_books();
     }
 
@@ -223,6 +246,10 @@ impl Node {
                 Some(Item::Socket { link, bytes }) => self.adopt((link, &bytes), env),
             }
         }
+        let told = self.store.work((&mut env.rng, env.calm), &mut env.kept);
+        if !told.is_empty() {
+            self.step(Input::Committed(&told), env);
+        }
         self.tell_drained(env);
         self.accept(env);
         if !mail.congested(self.id) {
@@ -274,6 +301,7 @@ impl Node {
             drain_due: false,
         });
         env.links[link].place = Place::Slot(self.id, conn);
+        env.say(|| format!("shard {}: link {link} has slot {at}", self.id));
         self.step(
             Input::Opened {
                 conn,
@@ -313,7 +341,8 @@ impl Node {
             let count = env.rng.fragment(link.to_server.len());
             let bytes = link.receive(count);
             link.heard_ms = env.now_ms;
-            if link.to_server.is_empty() {
+            // What a cut left may be the first half of a packet.
+            if link.to_server.is_empty() && !link.client_ended {
                 link.heard_whole_ms = env.now_ms;
             }
             self.step(
@@ -476,6 +505,7 @@ impl Node {
             && self.broken.is_empty()
             && self.freed.is_empty()
             && self.questions.is_empty()
+            && self.store.is_idle()
             && self.fx.mail.is_empty()
             && !self.fx.out.any_dirty()
             && self.slots.iter().flatten().all(idle)
@@ -499,9 +529,10 @@ impl Node {
             })
             .collect();
         format!(
-            "shard {} {:?} dirty {:?} questions {} due {:?} at {} ms, {slots:?}",
+            "shard {} {:?} backlog {:?} dirty {:?} questions {} due {:?} at {} ms, {slots:?}",
             self.id,
             self.stage,
+            self.backlog,
             self.dirty,
             self.questions.len(),
             self.shard.next_deadline_ms(),

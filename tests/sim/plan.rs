@@ -49,9 +49,12 @@ impl Plan {
             ..Options::default()
         };
         let lossy = rng.one_in(6);
+        options.durable = rng.one_in(2);
         options.mqtt.receive_maximum = rng.pick(&[3, 10, 100]);
         options.mqtt.inflight_max = rng.pick(&[2, 5, 100]);
         options.mqtt.topic_alias_maximum = rng.pick(&[0, 2, 32]);
+        // Time may jump by minutes; who asks is answered all the same.
+        options.mqtt.verdict_timeout_ms = 1 << 40;
         options.mqtt.session_expiry_v3_s = rng.pick(&[20, 7200]) as u32;
         options.limits.outbox_bytes_max = rng.pick(&[300, 2_000, 100_000]);
         options.limits.queue_qos0 = rng.one_in(2);

@@ -31,6 +31,8 @@ pub struct Summary {
     pub states: u64,
     pub links: u64,
     pub overflows: u64,
+    /// Copies in stores that acknowledgements waited for.
+    pub kept: u64,
 }
 
 pub struct World {
@@ -69,8 +71,9 @@ impl World {
     pub fn new(rng: Rng, steps: u64, trace: bool) -> World {
         let mut env = Env::new(rng, steps, trace);
         let directory = Arc::new(Directory::new(env.rng.next()));
-        let nodes = (0..env.plan.shards).map(|id| Some(Node::new(id, &mut env, &directory)));
-        let nodes: Vec<_> = nodes.collect();
+        let shards = env.plan.shards;
+        let node = |id| Some(Node::new(id, &mut env, &directory).start(&mut env));
+        let nodes: Vec<_> = (0..shards).map(node).collect();
         let clients = (0..env.plan.clients)
             .map(|index| Client::draw(index, &mut env))
             .collect();
@@ -118,6 +121,7 @@ impl World {
             states: self.env.model.states_checked,
             links: self.env.links.len() as u64,
             overflows: self.mail.overflows,
+            kept: self.env.kept.checked,
         }
     }
 
@@ -216,8 +220,11 @@ impl World {
             world: self,
             from: node.id,
         };
-        let posted = node.fx.mail.drain(route, &mut office);
-        node.shard.account_posted(posted);
+        while !node.fx.mail.is_empty() {
+            let posted = node.fx.mail.drain(route, &mut office);
+            let now = office.world.env.now();
+            node.shard.account_posted(now, posted, &mut node.fx);
+        }
         for moved in std::mem::take(&mut node.fx.moves) {
             let Some(link) = node.release(moved.conn) else {
                 continue;
@@ -356,6 +363,7 @@ impl World {
             assert_eq!(stats.counters.queued_bytes, 0, "bytes left in queues");
             assert_eq!(stats.counters.ledger.held, 0, "deliveries left");
             assert_eq!(node.connections(), 0, "the driver holds connections");
+            node.store.check_empty();
         }
         assert!(self.directory.is_empty(), "interest left in the directory");
     }

@@ -44,6 +44,10 @@ impl Driver {
             self.dirty.clear();
         }
         self.begin_closes();
+        for at in 0..self.fx.resumed.len() {
+            self.unpark(self.fx.resumed[at].0);
+        }
+        self.fx.resumed.clear();
         self.settle_questions();
         for event in self.fx.events.drain(..) {
             log(&event);
@@ -54,16 +58,16 @@ impl Driver {
     }
 
     fn post_mail(&mut self) {
-        if self.fx.mail.is_empty() {
-            return;
+        // What was found while posting may lead to more mail.
+        while !self.fx.mail.is_empty() {
+            let route = MailRoute {
+                from: self.id,
+                shards: self.shards,
+                directory: &self.directory,
+            };
+            let posted = self.fx.mail.drain(route, &mut self.out);
+            self.shard.account_posted(self.now, posted, &mut self.fx);
         }
-        let route = MailRoute {
-            from: self.id,
-            shards: self.shards,
-            directory: &self.directory,
-        };
-        let posted = self.fx.mail.drain(route, &mut self.out);
-        self.shard.account_posted(posted);
     }
 
     /// One send of what waits for a connection.
@@ -74,7 +78,7 @@ impl Driver {
         };
         let pending = self.fx.out.pending(id);
         let Some(socket) = conn.socket.as_ref().filter(|_| !pending.is_empty()) else {
-            return self.fx.out.discard(id);
+            return self.fx.out.drop_empty(id);
         };
         if conn.blocked {
             return;

@@ -232,6 +232,9 @@ impl Client {
             "client {}: message {number} refused: {reason:?}",
             self.index
         );
+        let message = &env.model.messages[number as usize];
+        let is_only = message.qos == 2 || message.transmissions == 1;
+        env.kept.acknowledge(number, is_only);
         env.model.accept(number, env.step);
         if reason == ReasonCode::NoMatchingSubscribers {
             env.model.check_unmatched(number);

@@ -173,11 +173,13 @@ impl Client {
 
     /// Looks after links that were given up: reads them until the broker closes.
     pub fn tend_old(&mut self, env: &mut Env) {
+        // The connection that was to take over did not get that far: nobody else ends the old one.
+        let is_alone = self.link.is_none();
         self.old.retain(|&old| {
             let link = &mut env.links[old];
             link.to_client.clear();
             let over = link.place == Place::Gone;
-            if link.server_ended && !over {
+            if (link.server_ended || is_alone) && !over {
                 link.client_ended = true;
             }
             !over

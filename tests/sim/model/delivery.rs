@@ -31,7 +31,8 @@ pub fn payload_of(message: u32, bytes: usize) -> Vec<u8> {
     payload
 }
 
-fn number_of(payload: &[u8]) -> Option<u32> {
+/// The number of the message with this payload.
+pub fn number_of(payload: &[u8]) -> Option<u32> {
     let digits = payload.strip_prefix(b"m")?.get(..8)?;
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
@@ -94,7 +95,12 @@ impl Model {
             &self.incarnations[incarnation],
             &self.messages[number as usize],
         );
-        let matching = matching(session, message);
+        // What a subscription asked for may come late, when it was left and made anew since.
+        let asked = || session.subscriptions.iter();
+        let matching: Vec<&Subscription> = match got.retain {
+            true => asked().filter(|s| s.matches(message.topic)).collect(),
+            false => matching(session, message),
+        };
         let told = || {
             format!(
                 "message {number} {} at {incarnation}: {got:?}",
@@ -211,9 +217,9 @@ impl Model {
         let first = session.got.get(&number).is_some_and(|got| got.total == 1);
         let shared = session.shares(message.topic);
         // A repetition by its publisher may be the first that gets as far as here.
-        let repeated = message.transmissions > 1
-            && message.qos == 1
-            && (self.lossy || got.qos == 0 || session.certain_qos(message).is_none());
+        let may_miss =
+            self.lossy || got.qos == 0 || message.expires || session.certain_qos(message).is_none();
+        let repeated = message.transmissions > 1 && message.qos == 1 && may_miss;
         if got.retain || shared || !first || repeated || message.will.is_some() {
             return;
         }

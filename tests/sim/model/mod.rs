@@ -10,7 +10,7 @@ mod register;
 mod sessions;
 mod wills;
 
-pub use delivery::{Delivered, payload_of};
+pub use delivery::{Delivered, number_of, payload_of};
 pub use sessions::Closing;
 pub use wills::Will;
 

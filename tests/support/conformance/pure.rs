@@ -120,8 +120,10 @@ impl Pure {
             shards: count,
             directory: &self.directory,
         };
-        let posted = fx.mail.drain(route, &mut self.office);
-        core.account_posted(posted);
+        while !fx.mail.is_empty() {
+            let posted = fx.mail.drain(route, &mut self.office);
+            core.account_posted(self.now, posted, fx);
+        }
         let moves = std::mem::take(&mut fx.moves);
         let mut dirty = Vec::new();
         fx.out.take_dirty(&mut dirty);
