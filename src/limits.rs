@@ -62,6 +62,10 @@ pub const ACL_NESTING_MAX: usize = 16;
 pub const AUTH_THREADS_MAX: usize = 256;
 /// Most clients that may wait for one of them.
 pub const AUTH_WAITING_MAX: usize = 10_000_000;
+/// Largest file of a plug-in, in bytes.
+pub const PLUGIN_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Longest answer of a service that is asked over HTTP, in bytes.
+pub const HTTP_REPLY_BYTES_MAX: u64 = 1 << 20;
 
 // Defaults, in the order of `etc/ringmq.toml`.
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ringmq::config::Settings;
 use ringmq::control::{
-    ClientDetail, ClientInfo, ListenerStatus, Node, NodeStatus, Page, Stopped, Subscription,
+    ClientDetail, ClientInfo, ListenerStatus, Node, NodeStatus, Page, Plugin, Stopped, Subscription,
 };
 
 /// What the pretended node does, for the child process.
@@ -26,6 +26,7 @@ const CASES: &[Case] = &[
     ("start_status_stop", start_status_stop),
     ("failures_of_start_are_told", failures_of_start_are_told),
     ("ctl", ctl),
+    ("plugins", plugins),
     ("reload", reload),
     ("restart_keeps_flags", restart_keeps_flags),
     ("foreground_and_signals", foreground_and_signals),
@@ -120,6 +121,29 @@ impl Node for Pretended {
         Stopped {
             connections_left: 0,
             is_complete: true,
+        }
+    }
+
+    fn plugins(&self) -> Result<Vec<Plugin>, String> {
+        Ok(vec![Plugin {
+            name: "emq_auth_pgsql".into(),
+            description: "Users".into(),
+            is_loaded: true,
+            detail: Some("asleep".into()),
+        }])
+    }
+
+    fn load_plugin(&self, name: &str) -> Result<Vec<String>, String> {
+        match name {
+            "odd" => Err("already_started".into()),
+            _ => Ok(vec!["nobody answers".into()]),
+        }
+    }
+
+    fn unload_plugin(&self, name: &str) -> Result<(), String> {
+        match name {
+            "odd" => Err("not_started".into()),
+            _ => Ok(()),
         }
     }
 
@@ -361,6 +385,33 @@ fn ctl(home: &Home) {
     assert_eq!(
         home.not_ok("ctl clients kick b"),
         "client b is not connected\n"
+    );
+}
+
+fn plugins(home: &Home) {
+    home.ok("start");
+    assert_eq!(
+        home.ok("ctl plugins list"),
+        format!(
+            "Plugin(emq_auth_pgsql, version={VERSION}, description=Users, active=true, asleep)\n"
+        )
+    );
+    assert_eq!(
+        home.ok("ctl plugins load emqx-auth-pgsql"),
+        "Start apps: ['emqx-auth-pgsql']\nPlugin emqx-auth-pgsql loaded successfully.\n\
+         warning: nobody answers\n"
+    );
+    assert_eq!(
+        home.not_ok("ctl plugins load odd"),
+        "load plugin error: already_started\n"
+    );
+    assert_eq!(
+        home.ok("ctl plugins unload emq_auth_pgsql"),
+        "Plugin emq_auth_pgsql unloaded successfully.\n"
+    );
+    assert_eq!(
+        home.not_ok("ctl plugins unload odd"),
+        "unload plugin error: not_started\n"
     );
 }
 

@@ -5,11 +5,13 @@
 pub mod acl;
 mod anonymous;
 mod grant;
+mod password;
 mod revision;
 
 pub use acl::{Cidr, Rules};
 pub use anonymous::Anonymous;
 pub use grant::{Grant, Identity};
+pub use password::PasswordFormat;
 pub use revision::{Revision, Whom};
 
 use crate::base::{ConnId, Peer};

@@ -108,6 +108,9 @@ pub enum CtlCommand {
     /// Subscriptions of clients
     #[command(subcommand)]
     Subscriptions(SubscriptionsCommand),
+    /// Plug-ins: sources of users and access rules, each with a file in etc/plugins
+    #[command(subcommand)]
+    Plugins(PluginsCommand),
     /// Read the configuration again, as SIGHUP does: all of it, or nothing when it has mistakes
     Reload(FindArgs),
 }
@@ -128,6 +131,24 @@ pub enum SubscriptionsCommand {
     List(FindArgs),
     /// Those of one client
     Show(ClientArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PluginsCommand {
+    /// All plug-ins, a line each
+    List(FindArgs),
+    /// Load a plug-in: it acts at once, and after every restart
+    Load(PluginArgs),
+    /// Unload a plug-in
+    Unload(PluginArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct PluginArgs {
+    /// For example emq_auth_pgsql
+    pub name: String,
+    #[command(flatten)]
+    pub find: FindArgs,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::args::{ClientsCommand, CtlArgs, CtlCommand, FindArgs, SubscriptionsCommand};
-use super::{Done, Failure, ask, connect, say, status, unexpected};
+use super::{Done, Failure, ask, connect, plugins, say, status, unexpected};
 use crate::config::unit::about_duration_s;
 use crate::control::{Client, ClientDetail, ClientInfo, Reply, Request};
 use crate::limits::CONTROL_PAGE_MAX;
@@ -23,6 +23,7 @@ pub fn ctl(args: CtlArgs) -> Done {
             say_subscriptions(&client(&args.find, &args.client_id)?);
             Ok(ExitCode::SUCCESS)
         }
+        CtlCommand::Plugins(command) => plugins::plugins(command),
         CtlCommand::Reload(find) => reload(&find),
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod ctl;
 mod daemon;
 mod man;
+mod plugins;
 mod restart;
 mod run;
 mod signals;

@@ -42,7 +42,9 @@ fn run_node(overrides: Overrides, is_daemon: bool, start: StartNode) -> Done {
     report(&loaded, &host, &place);
 
     let signals = signals::catch()?;
-    let node = start(host.resolve(settings)).map_err(|error| Failure(could_not_start(&error)))?;
+    let mut resolved = host.resolve(settings);
+    resolved.auth.plugins_dir = loaded.plugins_dir();
+    let node = start(resolved).map_err(|error| Failure(could_not_start(&error)))?;
     let supervisor = Arc::new(Supervisor::new(node.clone(), loaded, sources, host));
     let socket = control::bind(&folder, &folder_lock)?;
     let answering = supervisor.clone();

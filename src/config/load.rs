@@ -188,6 +188,25 @@ impl Sources {
     }
 }
 
+impl Loaded {
+    /// Where the files of plug-ins are: as configured, else beside the file that was read, else
+    /// where a file would be looked for.
+    pub fn plugins_dir(&self) -> PathBuf {
+        let beside = |file: &Path| file.with_file_name("plugins");
+        let configured = &self.settings.auth.plugins_dir;
+        let folder = match &self.source {
+            _ if !configured.as_os_str().is_empty() => configured.clone(),
+            Source::File(path) => beside(path),
+            Source::Embedded => PLACES
+                .map(|place| beside(Path::new(place)))
+                .into_iter()
+                .find(|folder| folder.is_dir())
+                .unwrap_or_else(|| beside(Path::new(PLACES[0]))),
+        };
+        std::path::absolute(&folder).unwrap_or(folder)
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

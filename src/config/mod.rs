@@ -16,7 +16,7 @@ mod host;
 pub mod keys;
 mod listen;
 mod load;
-mod nearest;
+pub mod nearest;
 mod reload;
 mod settings;
 mod table;

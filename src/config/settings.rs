@@ -91,6 +91,8 @@ pub struct Auth {
     pub allow_anonymous: AllowAnonymous,
     /// Names of sources with commas between, each once.
     pub chain: String,
+    /// Empty: see [`super::Loaded::plugins_dir`].
+    pub plugins_dir: PathBuf,
     pub threads: u16,
     pub waiting_max: u32,
     pub deadline_s: u32,

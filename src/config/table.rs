@@ -193,6 +193,9 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         "The sources of identities in the order in which they are asked, those that are set up. \
          The first that knows a client decides; one that cannot be asked stops the chain, and \
          the client is told that the server is unavailable.";
+    auth.plugins_dir: Kind::Path, Text(""), Restart, "",
+        "Folder of the plug-ins' files. Empty: `plugins` beside the configuration file, or \
+         `etc/plugins` in the working directory, or `/etc/ringmq/plugins`.";
     auth.threads: Kind::Number(Range::of(1, AUTH_THREADS_MAX as u64)),
         Number(AUTH_THREADS_DEFAULT), Restart, "threads",
         "Threads on which sources may block: on a database, or on the hash of a password.";

@@ -23,6 +23,13 @@ pub enum Request {
     Kick {
         client_id: String,
     },
+    Plugins,
+    LoadPlugin {
+        name: String,
+    },
+    UnloadPlugin {
+        name: String,
+    },
 }
 
 /// One line to a client.
@@ -39,6 +46,10 @@ pub enum Reply {
     Client(Option<Box<ClientDetail>>),
     /// Whether such a client was connected.
     Kicked(bool),
+    Plugins(Vec<Plugin>),
+    /// Sentences on what does not work yet.
+    PluginLoaded(Vec<String>),
+    PluginUnloaded,
     /// A sentence.
     Error(String),
 }
@@ -216,6 +227,17 @@ pub struct ClientDetail {
 pub struct Subscription {
     pub filter: String,
     pub qos: u8,
+}
+
+/// A plug-in, loaded or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Plugin {
+    pub name: String,
+    pub description: String,
+    pub is_loaded: bool,
+    /// One line more about a loaded one.
+    pub detail: Option<String>,
 }
 
 impl ReloadReport {

@@ -12,7 +12,8 @@ mod supervisor;
 
 pub use api::{
     Client as ClientInfo, ClientDetail, Count, Ledger, ListenerStatus, Memory, NodeStatus, Page,
-    Process, ReloadReport, Reply, Request, ShardStatus, State, Status, Stopped, Subscription,
+    Plugin, Process, ReloadReport, Reply, Request, ShardStatus, State, Status, Stopped,
+    Subscription,
 };
 pub use client::{Client, Unreachable};
 pub use folder::{DataDir, Lock};
@@ -46,4 +47,13 @@ pub trait Node: Send + Sync {
     /// Ends the connection of a client (0x98, administrative action); false when no client of
     /// that id is connected.
     fn kick(&self, client_id: &str) -> Result<bool, String>;
+
+    /// All plug-ins that there are.
+    fn plugins(&self) -> Result<Vec<Plugin>, String>;
+
+    /// Loads a plug-in, now and at every start; sentences on what does not work yet.
+    fn load_plugin(&self, name: &str) -> Result<Vec<String>, String>;
+
+    /// Unloads a plug-in, now and for later starts.
+    fn unload_plugin(&self, name: &str) -> Result<(), String>;
 }

@@ -63,6 +63,12 @@ impl Supervisor {
                 .client(&client_id)
                 .map(|found| Reply::Client(found.map(Box::new))),
             Request::Kick { client_id } => self.node.kick(&client_id).map(Reply::Kicked),
+            Request::Plugins => self.node.plugins().map(Reply::Plugins),
+            Request::LoadPlugin { name } => self.node.load_plugin(&name).map(Reply::PluginLoaded),
+            Request::UnloadPlugin { name } => self
+                .node
+                .unload_plugin(&name)
+                .map(|()| Reply::PluginUnloaded),
         };
         answer.unwrap_or_else(Reply::Error)
     }
@@ -103,9 +109,8 @@ impl Supervisor {
         let loaded = self.sources.load().map_err(|errors| errors.to_string())?;
         let report = report(&changes(&running.settings, &loaded.settings));
         let obeyed = keep_restart_keys(&running.settings, &loaded.settings);
-        if obeyed != running.settings {
-            self.node.reload(&self.host.resolve(&obeyed))?;
-        }
+        // Also where no key has changed: files that the keys name may have.
+        self.node.reload(&self.host.resolve(&obeyed))?;
         logging::set_level(obeyed.node.log_level.filter());
         *running = Loaded {
             settings: obeyed,

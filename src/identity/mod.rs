@@ -4,12 +4,22 @@
 
 mod authority;
 mod chain;
+pub mod claims;
 mod health;
+pub mod http;
+pub mod jwt;
 mod memo;
+mod pem;
+pub mod pgsql;
+pub mod plugin;
 mod pool;
 mod source;
+mod web;
 
 pub use authority::{Authority, Gate, Options, Shards};
 pub use chain::{Chain, SourceStatus};
 pub use memo::Memo;
 pub use source::{Judgement, Remember, Scope, Source};
+
+#[cfg(test)]
+pub(crate) use source::tests::question as test_question;

@@ -8,6 +8,7 @@ use super::{executor, options, sys_topics};
 use crate::base::ShardId;
 use crate::config::{Scheme, Settings, cpus};
 use crate::identity::Authority;
+use crate::identity::plugin::Plugins;
 use crate::net::listener;
 use crate::routing::Directory;
 use crate::shard::Shard;
@@ -32,6 +33,7 @@ pub struct Broker {
     pub(super) cpus: Vec<Option<u16>>,
     pub(super) settings: Mutex<Settings>,
     pub(super) authority: Arc<Authority>,
+    pub(super) plugins: Plugins,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Dropped to end the thread that publishes `$SYS`.
     sys_end: Mutex<Option<Sender<()>>>,
@@ -70,6 +72,13 @@ impl Broker {
             &secret()?,
             Box::new(Post(addresses.clone())),
         )?;
+        let folder = settings.auth.plugins_dir.clone();
+        let plugins = Plugins::new(&authority, folder, &settings.node.data_dir);
+        // Before anybody can connect: what it takes to come in must be known by then.
+        if let Err(why) = plugins.resume() {
+            authority.end();
+            return Err(io::Error::other(why));
+        }
         let broker = Broker {
             addresses,
             crowd: Arc::new(Crowd {
@@ -79,6 +88,7 @@ impl Broker {
             listening,
             cpus: pinned(&placement),
             authority,
+            plugins,
             settings: Mutex::new(settings),
             threads: Mutex::new(Vec::new()),
             sys_end: Mutex::new(None),
@@ -126,6 +136,7 @@ impl Broker {
             address.post_within(ask(Ask::End), ANSWER_WITHIN);
         }
         self.authority.end();
+        self.plugins.close();
         let threads = std::mem::take(&mut *lock(&self.threads));
         let asked = threads.len();
         let joined = threads.into_iter().filter_map(join_within).count();

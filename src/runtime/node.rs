@@ -8,8 +8,9 @@ use crate::codec::Version;
 use crate::config::Settings;
 use crate::control::{
     ClientDetail, ClientInfo, Count, Ledger, ListenerStatus, Memory, Node, NodeStatus, Page,
-    ShardStatus, Stopped, Subscription,
+    Plugin, ShardStatus, Stopped, Subscription,
 };
+use crate::identity::plugin::Listed;
 use crate::limits::EXPIRY_NEVER_S;
 use crate::shard::{self, Drop, Refusal, owner_of};
 use std::sync::atomic::Ordering;
@@ -43,6 +44,7 @@ impl Node for Broker {
     }
 
     fn reload(&self, settings: &Settings) -> Result<(), String> {
+        self.plugins.reload()?;
         let shards = self.addresses.len() as u16;
         for (address, shard) in self.addresses.iter().zip(0..) {
             let options = Box::new(options::options(settings, shard, shards));
@@ -102,6 +104,24 @@ impl Node for Broker {
                 .map(|(filter, qos)| Subscription { filter, qos })
                 .collect(),
         }))
+    }
+
+    fn plugins(&self) -> Result<Vec<Plugin>, String> {
+        let plugin = |listed: Listed| Plugin {
+            name: listed.name.to_string(),
+            description: listed.name.kind().description().into(),
+            is_loaded: listed.is_loaded,
+            detail: listed.detail,
+        };
+        Ok(self.plugins.list().into_iter().map(plugin).collect())
+    }
+
+    fn load_plugin(&self, name: &str) -> Result<Vec<String>, String> {
+        self.plugins.load(name)
+    }
+
+    fn unload_plugin(&self, name: &str) -> Result<(), String> {
+        self.plugins.unload(name)
     }
 
     fn kick(&self, client_id: &str) -> Result<bool, String> {

@@ -1,9 +1,15 @@
-// Publishes one message and ends: node publisher.js [URL [TOPIC [PAYLOAD]]]
+// Publishes one message and ends:
+// node publisher.js [URL [TOPIC [PAYLOAD [USERNAME PASSWORD]]]]
 const mqtt = require('mqtt');
 
-const [url = 'mqtt://127.0.0.1:1883', topic = 'tutorial', payload = 'hello'] =
-  process.argv.slice(2);
-const client = mqtt.connect(url);
+const [
+  url = 'mqtt://127.0.0.1:1883',
+  topic = 'tutorial',
+  payload = 'hello',
+  username,
+  password,
+] = process.argv.slice(2);
+const client = mqtt.connect(url, { username, password });
 
 client.on('connect', (connack) => {
   console.log(`return code: ${connack.returnCode}, sessionPresent: ${connack.sessionPresent}`);
@@ -14,6 +20,6 @@ client.on('connect', (connack) => {
 });
 
 client.on('error', (error) => {
-  console.log(error.message);
+  console.log(`Error: ${error.message}`);
   process.exit(1);
 });

@@ -17,6 +17,6 @@ client.on('message', (name, payload) => {
 });
 
 client.on('error', (error) => {
-  console.log(error.message);
+  console.log(`Error: ${error.message}`);
   process.exit(1);
 });

@@ -1,0 +1,287 @@
+//! How databases store passwords: emqttd's forms, and those that came after it.
+//!
+//! Digests are compared in constant time, in hexadecimal of either case.
+
+use std::fmt;
+use std::str::FromStr;
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordVerifier;
+use argon2::password_hash::phc::PasswordHash;
+use md4::Md4;
+use md5::Md5;
+use pbkdf2::pbkdf2_hmac;
+use ripemd::Ripemd160;
+use sha1::Sha1;
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+use subtle::ConstantTimeEq;
+
+/// Longest derived key of PBKDF2, in bytes.
+const DERIVED_BYTES_MAX: usize = 1024;
+
+/// A form of stored password, as `password_hash` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordFormat {
+    /// `sha256`, `salt,sha256`, `sha256,salt`: a digest of password and salt in this order.
+    Digest(Name, Place),
+    /// `pbkdf2,sha256,1000,20`: function, rounds, bytes.
+    Pbkdf2(Name, u32, usize),
+    /// `bcrypt`, `salt,bcrypt`: the stored text says salt and cost.
+    Bcrypt,
+    /// `argon2`: the stored text says everything.
+    Argon2,
+}
+
+/// Where the salt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Nowhere,
+    Before,
+    After,
+}
+
+/// A digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    Plain,
+    Md4,
+    Md5,
+    Ripemd160,
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+const NAMES: [(&str, Name); 9] = [
+    ("plain", Name::Plain),
+    ("md4", Name::Md4),
+    ("md5", Name::Md5),
+    ("ripemd160", Name::Ripemd160),
+    ("sha", Name::Sha1),
+    ("sha224", Name::Sha224),
+    ("sha256", Name::Sha256),
+    ("sha384", Name::Sha384),
+    ("sha512", Name::Sha512),
+];
+
+impl PasswordFormat {
+    /// Whether `shown` is the password that `stored` was made of. A salt that the form wants and
+    /// that is not there is an empty one.
+    pub fn verify(&self, shown: &[u8], stored: &str, salt: Option<&str>) -> bool {
+        let salt = salt.unwrap_or("").as_bytes();
+        match *self {
+            Self::Digest(Name::Plain, place) => {
+                let whole = joined(shown, salt, place);
+                whole.ct_eq(stored.as_bytes()).into()
+            }
+            Self::Digest(name, place) => {
+                let digest = name.digest(&joined(shown, salt, place));
+                is_hex_of(stored, &digest)
+            }
+            Self::Pbkdf2(name, rounds, length) => {
+                let mut derived = vec![0; length];
+                name.derive(shown, salt, rounds, &mut derived);
+                is_hex_of(stored, &derived)
+            }
+            Self::Bcrypt => bcrypt::verify(shown, stored).unwrap_or(false),
+            Self::Argon2 => PasswordHash::new(stored)
+                .is_ok_and(|hash| Argon2::default().verify_password(shown, &hash).is_ok()),
+        }
+    }
+}
+
+impl FromStr for PasswordFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+        let unknown = || {
+            format!(
+                "`{text}` is no form of passwords: plain, md5, sha, sha256, sha512, bcrypt, \
+                 argon2, salt,sha256, sha256,salt or pbkdf2,sha256,1000,20"
+            )
+        };
+        let digest = |name: &str, place| Some(Self::Digest(Name::find(name)?, place));
+        let format = match parts.as_slice() {
+            ["bcrypt"] | ["salt", "bcrypt"] => Some(Self::Bcrypt),
+            ["argon2" | "argon2id" | "argon2i" | "argon2d"] => Some(Self::Argon2),
+            ["pbkdf2", name, rounds, length] => pbkdf2_of(name, rounds, length),
+            ["salt", name] => digest(name, Place::Before),
+            [name, "salt"] => digest(name, Place::After),
+            [name] => digest(name, Place::Nowhere),
+            _ => None,
+        };
+        format.ok_or_else(unknown)
+    }
+}
+
+fn pbkdf2_of(name: &str, rounds: &str, length: &str) -> Option<PasswordFormat> {
+    let name = Name::find(name).filter(|name| *name != Name::Plain)?;
+    let rounds = rounds.parse().ok().filter(|rounds| *rounds > 0)?;
+    let length = length.parse().ok()?;
+    let is_fit = (1..=DERIVED_BYTES_MAX).contains(&length);
+    is_fit.then_some(PasswordFormat::Pbkdf2(name, rounds, length))
+}
+
+impl fmt::Display for PasswordFormat {
+    /// As [`FromStr`] reads it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Digest(name, Place::Nowhere) => f.write_str(name.word()),
+            Self::Digest(name, Place::Before) => write!(f, "salt,{}", name.word()),
+            Self::Digest(name, Place::After) => write!(f, "{},salt", name.word()),
+            Self::Pbkdf2(name, rounds, length) => {
+                write!(f, "pbkdf2,{},{rounds},{length}", name.word())
+            }
+            Self::Bcrypt => f.write_str("bcrypt"),
+            Self::Argon2 => f.write_str("argon2"),
+        }
+    }
+}
+
+impl Name {
+    fn find(word: &str) -> Option<Self> {
+        let word = if word == "sha1" { "sha" } else { word };
+        let found = NAMES.iter().find(|(known, _)| *known == word);
+        found.map(|(_, name)| *name)
+    }
+
+    fn word(self) -> &'static str {
+        let found = NAMES.iter().find(|(_, name)| *name == self);
+        found.map_or("", |(word, _)| word)
+    }
+
+    fn digest(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Plain => bytes.to_vec(),
+            Self::Md4 => Md4::digest(bytes).to_vec(),
+            Self::Md5 => Md5::digest(bytes).to_vec(),
+            Self::Ripemd160 => Ripemd160::digest(bytes).to_vec(),
+            Self::Sha1 => Sha1::digest(bytes).to_vec(),
+            Self::Sha224 => Sha224::digest(bytes).to_vec(),
+            Self::Sha256 => Sha256::digest(bytes).to_vec(),
+            Self::Sha384 => Sha384::digest(bytes).to_vec(),
+            Self::Sha512 => Sha512::digest(bytes).to_vec(),
+        }
+    }
+
+    /// PBKDF2 with HMAC of this digest.
+    fn derive(self, password: &[u8], salt: &[u8], rounds: u32, out: &mut [u8]) {
+        match self {
+            // No format is read with it.
+            Self::Plain => {}
+            Self::Md4 => pbkdf2_hmac::<Md4>(password, salt, rounds, out),
+            Self::Md5 => pbkdf2_hmac::<Md5>(password, salt, rounds, out),
+            Self::Ripemd160 => pbkdf2_hmac::<Ripemd160>(password, salt, rounds, out),
+            Self::Sha1 => pbkdf2_hmac::<Sha1>(password, salt, rounds, out),
+            Self::Sha224 => pbkdf2_hmac::<Sha224>(password, salt, rounds, out),
+            Self::Sha256 => pbkdf2_hmac::<Sha256>(password, salt, rounds, out),
+            Self::Sha384 => pbkdf2_hmac::<Sha384>(password, salt, rounds, out),
+            Self::Sha512 => pbkdf2_hmac::<Sha512>(password, salt, rounds, out),
+        }
+    }
+}
+
+fn joined(password: &[u8], salt: &[u8], place: Place) -> Vec<u8> {
+    match place {
+        Place::Nowhere => password.to_vec(),
+        Place::Before => [salt, password].concat(),
+        Place::After => [password, salt].concat(),
+    }
+}
+
+/// Whether `text` is these bytes in hexadecimal; how much of it is right takes no time to see.
+fn is_hex_of(text: &str, bytes: &[u8]) -> bool {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = text.to_ascii_lowercase();
+    hex.as_bytes().ct_eq(text.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verify(format: &str, shown: &str, stored: &str, salt: Option<&str>) -> bool {
+        let format: PasswordFormat = format.parse().expect("a form");
+        assert_eq!(format.to_string().parse(), Ok(format));
+        format.verify(shown.as_bytes(), stored, salt)
+    }
+
+    /// Made with `openssl dgst`, `hashlib`, `crypt` and `argon2-cffi`.
+    #[test]
+    fn vectors_of_other_tools() {
+        for (format, stored, salt) in [
+            ("plain", "public", None),
+            ("salt,plain", "NaClpublic", Some("NaCl")),
+            ("md5", "4c9184f37cff01bcdc32dc486ec36961", None),
+            ("md5", "4C9184F37CFF01BCDC32DC486EC36961", None),
+            ("sha", "61c9b2b17db77a27841bbeeabff923448b0f6388", None),
+            (
+                "sha256",
+                "efa1f375d76194fa51a3556a97e641e61685f914d446979da50a551a4333ffd7",
+                None,
+            ),
+            (
+                "salt,sha256",
+                "d0f782283bafa6f19855145bd9178c5dbd4e3352c1d69ee95b3cbaaa4f5cd084",
+                Some("NaCl"),
+            ),
+            (
+                "sha256,salt",
+                "8c0b6ecb8fff9b2cdebc66c9c71e92cc06ffa9aa262d6fa6d90d490c541cef26",
+                Some("NaCl"),
+            ),
+            (
+                "pbkdf2,sha256,1000,20",
+                "950288785a42f1eef858c8ed8ed00b02e0778f09",
+                Some("NaCl"),
+            ),
+            (
+                "pbkdf2,sha,3,20",
+                "3a8ca9f313861a89b91a129eb4b209b7ff52cd97",
+                Some("NaCl"),
+            ),
+            (
+                "bcrypt",
+                "$2a$05$abcdefghijklmnopqrstuuwwPIUV0aLdd4MRrWIJ1GQ9qm/ci/n7y",
+                None,
+            ),
+        ] {
+            assert!(verify(format, "public", stored, salt), "{format}");
+            assert!(!verify(format, "Public", stored, salt), "{format}");
+            assert!(!verify(format, "", stored, salt), "{format}");
+            let cut = &stored[..stored.len() - 1];
+            assert!(!verify(format, "public", cut, salt), "{format}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_hash_is_nobodys_password() {
+        for format in ["bcrypt", "argon2", "sha256", "pbkdf2,sha256,1,20"] {
+            for stored in ["", "x", "$2a$", "$argon2id$v=19$m=1,t=1,p=1$"] {
+                assert!(!verify(format, stored, stored, None), "{format} {stored}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_form_is_told() {
+        for text in [
+            "",
+            "rot13",
+            "salt",
+            "salt,salt",
+            "sha256,bcrypt",
+            "pbkdf2",
+            "pbkdf2,sha256,0,20",
+            "pbkdf2,sha256,1000,0",
+            "pbkdf2,plain,1000,20",
+            "pbkdf2,sha256,1000,2000",
+            "sha256,salt,more",
+        ] {
+            assert!(text.parse::<PasswordFormat>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! PostgreSQL as a source of identities and access rules: the tutorial's plug-in.
+//!
+//! Nothing in here runs on a shard's thread. Questions come on threads that may block, each takes a
+//! connection from the pool, and every wait has an end.
+
+mod cell;
+mod failure;
+mod health;
+mod listener;
+mod mirror;
+mod notes;
+mod options;
+mod pool;
+mod session;
+mod source;
+mod template;
+mod tls;
+
+pub use listener::Tell;
+pub use options::Options;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::auth::AuthRequest;
+use crate::identity::{Judgement, Source};
+use failure::Failure;
+use health::Health;
+use listener::{Hearing, Listener};
+use mirror::Mirror;
+use pool::Pool;
+use session::Connector;
+use source::Pgsql;
+
+/// How long [`Plugin::start`] waits for a first word of the server.
+const FIRST_WORD: Duration = Duration::from_secs(2);
+
+/// The source with all that belongs to it; dropping this closes the connections.
+pub struct Plugin {
+    source: Pgsql,
+    _listener: Option<Listener>,
+}
+
+impl Plugin {
+    /// Begins to connect. Sentences say what is wrong with server or queries, so that nobody has to
+    /// look into the log; it is a source all the same, which says that it is unavailable.
+    ///
+    /// # Errors
+    /// The files for TLS are not what they should be, or there is no thread.
+    pub fn start(options: Options, tell: Tell) -> Result<(Self, Vec<String>), String> {
+        let options = Arc::new(options);
+        let connector = Arc::new(Connector::new(&options)?);
+        let name = format!("PostgreSQL at {}", options.server);
+        let health = Arc::new(Health::new(name));
+        let mirror = options.mirror.then(Arc::<Mirror>::default);
+        let warnings = warnings(&options, &connector);
+        let pool = Pool::new(&options, connector.clone(), health.clone());
+        let hears = options.notify || options.mirror;
+        let hearing = Hearing {
+            options: options.clone(),
+            connector,
+            health: health.clone(),
+            mirror: mirror.clone(),
+            tell,
+        };
+        let listener = match hears {
+            true => Some(Listener::start(hearing).map_err(|error| error.to_string())?),
+            false => None,
+        };
+        let source = Pgsql::new(options, pool, health, mirror);
+        let plugin = Self {
+            source,
+            _listener: listener,
+        };
+        Ok((plugin, warnings))
+    }
+
+    /// How it is, in a line.
+    pub fn detail(&self) -> String {
+        let health = self.source.health();
+        let numbers = health.numbers();
+        let mut text = format!(
+            "{}: {} connections, {} queries, {} failed",
+            health.name(),
+            numbers.open,
+            numbers.queries,
+            numbers.failures
+        );
+        if let Some(mirror) = self.source.mirror() {
+            let size = mirror.size();
+            let state = if size.is_live { "live" } else { "not live" };
+            text += &format!(
+                "; mirror {state}: {} users in {} bytes, {} rules",
+                size.users, size.bytes, size.rules
+            );
+        }
+        if let Some(outage) = health.outage() {
+            let seconds = outage.since.elapsed().unwrap_or_default().as_secs();
+            text += &format!("; no answers for {seconds} s: {}", outage.reason);
+        }
+        text
+    }
+}
+
+impl Source for Plugin {
+    fn name(&self) -> &'static str {
+        self.source.name()
+    }
+
+    fn judge(&self, question: &AuthRequest) -> Judgement {
+        self.source.judge(question)
+    }
+}
+
+/// What the server says of log-in and queries.
+fn warnings(options: &Options, connector: &Connector) -> Vec<String> {
+    let mut session = match connector.connect() {
+        Ok(session) => session,
+        Err(failure) => return vec![format!("PostgreSQL at {}: {failure}", options.server)],
+    };
+    let deadline = Instant::now() + FIRST_WORD;
+    let queries = [
+        ("auth_query", &options.auth_query),
+        ("super_query", &options.super_query),
+        ("acl_query", &options.acl_query),
+    ];
+    let mut warnings: Vec<String> = queries
+        .into_iter()
+        .filter_map(|(key, query)| {
+            let told = session.check(query.as_ref()?.sql(), deadline).err()?;
+            Some(format!("auth.pgsql.{key}: {told}"))
+        })
+        .collect();
+    if options.mirror {
+        for (key, sql) in [
+            ("mirror_query", &options.mirror_query),
+            ("mirror_acl_query", &options.mirror_acl_query),
+        ] {
+            if let Err::<(), Failure>(told) = session.check(sql, deadline) {
+                warnings.push(format!("auth.pgsql.{key}: {told}"));
+            }
+        }
+    }
+    warnings
+}

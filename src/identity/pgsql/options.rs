@@ -1,0 +1,374 @@
+//! The keys of `auth_pgsql.conf`: emqttd's own, and some that it did not have.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::template::Template;
+use crate::auth::PasswordFormat;
+use crate::config::Errors;
+use crate::identity::plugin::file::{self, Key, boolean, number, seconds, word};
+
+/// Connections that a broker may be told to hold.
+const POOL_MAX: u32 = 256;
+/// What the mirror reads when the file does not say: the tables of the tutorial.
+const MIRROR_USERS: &str = "select username, password, salt, is_superuser from mqtt_user";
+const MIRROR_ACL: &str = "select allow, ipaddr, username, clientid, access, topic from mqtt_acl \
+                          order by id";
+
+/// Everything that the file says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub server: Server,
+    /// Connections, so queries at a time.
+    pub pool: u32,
+    pub username: String,
+    pub password: Secret,
+    pub database: String,
+    pub ssl: bool,
+    pub tls: TlsFiles,
+    pub password_hash: PasswordFormat,
+    /// None: the source knows no users.
+    pub auth_query: Option<Template>,
+    /// None: nobody is a superuser.
+    pub super_query: Option<Template>,
+    /// None: no rules come from here.
+    pub acl_query: Option<Template>,
+    /// To be connected, with TLS and log-in.
+    pub connect_timeout: Duration,
+    /// For the queries of one client together.
+    pub query_timeout: Duration,
+    /// Silence after which the kernel asks whether the other end is alive.
+    pub keepalive: Duration,
+    /// False behind a pgbouncer in transaction mode, where a prepared statement is gone with the
+    /// transaction.
+    pub prepared: bool,
+    /// Whether to listen for changes, of which the triggers in `etc/sql` tell.
+    pub notify: bool,
+    /// Whether to hold the users in memory.
+    pub mirror: bool,
+    pub mirror_query: String,
+    pub mirror_acl_query: String,
+    /// How old the mirror gets where no trigger tells of changes.
+    pub mirror_refresh: Duration,
+    pbkdf2: Pbkdf2,
+}
+
+/// `host:port`, or the folder of a unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+}
+
+/// Files for TLS to the server, in PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub key: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    /// None: the system's certificates.
+    pub ca: Option<PathBuf>,
+    /// `verify_none`: whoever answers is believed.
+    pub is_unverified: bool,
+}
+
+/// Text that no log shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Pbkdf2 {
+    is_named: bool,
+    macfun: Option<String>,
+    iterations: Option<u32>,
+    dklen: Option<u32>,
+}
+
+impl Options {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// All mistakes, with their lines.
+    pub fn load(path: &std::path::Path) -> Result<Self, Errors> {
+        let mut options: Self = file::load(path, KEYS)?;
+        options.finish().map_err(|message| {
+            let origin = crate::config::Origin::File {
+                path: path.into(),
+                line: 1,
+            };
+            Errors(vec![crate::config::Error::new(origin, message)])
+        })?;
+        Ok(options)
+    }
+
+    /// What has to fit together.
+    fn finish(&mut self) -> Result<(), String> {
+        if self.database.is_empty() {
+            self.database.clone_from(&self.username);
+        }
+        if self.pbkdf2.is_named {
+            let Pbkdf2 {
+                macfun,
+                iterations,
+                dklen,
+                ..
+            } = &self.pbkdf2;
+            let (Some(macfun), Some(iterations), Some(dklen)) = (macfun, iterations, dklen) else {
+                return Err("auth.pgsql.password_hash: pbkdf2 is written \
+                            pbkdf2,sha256,1000,20"
+                    .into());
+            };
+            self.password_hash = format!("pbkdf2,{macfun},{iterations},{dklen}").parse()?;
+        }
+        let without = [&self.auth_query, &self.super_query, &self.acl_query];
+        if without.iter().all(|query| query.is_none()) {
+            return Err("neither auth.pgsql.auth_query nor acl_query is set".into());
+        }
+        if self.mirror && self.auth_query.is_none() {
+            return Err("auth.pgsql.mirror needs auth.pgsql.auth_query".into());
+        }
+        Ok(())
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            server: Server {
+                host: "127.0.0.1".into(),
+                port: 5432,
+            },
+            pool: 8,
+            username: String::new(),
+            password: Secret::default(),
+            database: String::new(),
+            ssl: false,
+            tls: TlsFiles::default(),
+            // This is a format: its own test reads it.
+            password_hash: "sha256".parse().expect("a format of its own test"),
+            auth_query: None,
+            super_query: None,
+            acl_query: None,
+            connect_timeout: Duration::from_secs(3),
+            query_timeout: Duration::from_secs(3),
+            keepalive: Duration::from_secs(10),
+            prepared: true,
+            notify: true,
+            mirror: false,
+            mirror_query: MIRROR_USERS.into(),
+            mirror_acl_query: MIRROR_ACL.into(),
+            mirror_refresh: Duration::from_secs(60),
+            pbkdf2: Pbkdf2::default(),
+        }
+    }
+}
+
+impl std::str::FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let server = |host: &str, port| Self {
+            host: host.into(),
+            port,
+        };
+        if text.starts_with('/') {
+            return Ok(server(text, 5432));
+        }
+        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, port)) => (host, port.strip_prefix(':').or(Some(port))),
+            None => match text.split_once(':') {
+                // More than one colon: an IPv6 address without brackets has no port.
+                Some((_, port)) if port.contains(':') => (text, None),
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        let port = port.map_or(Ok(5432), str::parse);
+        match port {
+            Ok(port) if port > 0 && !host.is_empty() && !host.contains(char::is_whitespace) => {
+                Ok(server(host, port))
+            }
+            _ => Err(format!("`{text}` is not host:port")),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+fn query(text: &str) -> Result<Option<Template>, String> {
+    Template::parse(text).map(Some)
+}
+
+fn path(text: &str) -> Result<Option<PathBuf>, String> {
+    word(text).map(|text| Some(text.into()))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    seconds(text, 1, 3600).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+/// One line of the table below: the key, and the field that its text is read into.
+macro_rules! keys {
+    ($($name:literal => |$options:ident, $text:ident| $read:expr;)+) => {
+        &[$(Key {
+            name: $name,
+            set: |$options: &mut Options, $text: &str| { $read; Ok(()) },
+        }),+]
+    };
+}
+
+/// The keys, emqttd's first.
+pub const KEYS: &[Key<Options>] = keys! {
+    "auth.pgsql.server" => |o, text| o.server = text.parse()?;
+    "auth.pgsql.pool" => |o, text| o.pool = number(text, 1, POOL_MAX)?;
+    "auth.pgsql.username" => |o, text| o.username = text.into();
+    "auth.pgsql.password" => |o, text| o.password = Secret(text.into());
+    "auth.pgsql.database" => |o, text| o.database = word(text)?;
+    "auth.pgsql.encoding" => |_o, text| utf8(text)?;
+    "auth.pgsql.ssl" => |o, text| o.ssl = boolean(text)?;
+    "auth.pgsql.ssl_opts.keyfile" => |o, text| o.tls.key = path(text)?;
+    "auth.pgsql.ssl_opts.certfile" => |o, text| o.tls.cert = path(text)?;
+    "auth.pgsql.ssl_opts.cacertfile" => |o, text| o.tls.ca = path(text)?;
+    "auth.pgsql.ssl_opts.verify" => |o, text| o.tls.is_unverified = !verify(text)?;
+    "auth.pgsql.auth_query" => |o, text| o.auth_query = query(text)?;
+    "auth.pgsql.password_hash" => |o, text| match text {
+        "pbkdf2" => o.pbkdf2.is_named = true,
+        text => o.password_hash = text.parse()?,
+    };
+    "auth.pgsql.super_query" => |o, text| o.super_query = query(text)?;
+    "auth.pgsql.acl_query" => |o, text| o.acl_query = query(text)?;
+    "auth.pgsql.pbkdf2_macfun" => |o, text| o.pbkdf2.macfun = Some(word(text)?);
+    "auth.pgsql.pbkdf2_iterations" => |o, text| {
+        o.pbkdf2.iterations = Some(number(text, 1, u32::MAX)?)
+    };
+    "auth.pgsql.pbkdf2_dklen" => |o, text| o.pbkdf2.dklen = Some(number(text, 1, 1024)?);
+    "auth.pgsql.connect_timeout" => |o, text| o.connect_timeout = duration(text)?;
+    "auth.pgsql.query_timeout" => |o, text| o.query_timeout = duration(text)?;
+    "auth.pgsql.keepalive" => |o, text| o.keepalive = duration(text)?;
+    "auth.pgsql.prepared" => |o, text| o.prepared = boolean(text)?;
+    "auth.pgsql.notify" => |o, text| o.notify = boolean(text)?;
+    "auth.pgsql.mirror" => |o, text| o.mirror = boolean(text)?;
+    "auth.pgsql.mirror_query" => |o, text| o.mirror_query = word(text)?;
+    "auth.pgsql.mirror_acl_query" => |o, text| o.mirror_acl_query = word(text)?;
+    "auth.pgsql.mirror_refresh" => |o, text| o.mirror_refresh = duration(text)?;
+};
+
+fn utf8(text: &str) -> Result<(), String> {
+    match text.to_ascii_lowercase().as_str() {
+        "utf8" | "utf-8" => Ok(()),
+        _ => Err(format!("`{text}` is not utf8, and nothing else is spoken")),
+    }
+}
+
+fn verify(text: &str) -> Result<bool, String> {
+    match text {
+        "verify_peer" => Ok(true),
+        "verify_none" => Ok(false),
+        _ => Err(format!("`{text}` is neither verify_peer nor verify_none")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn read(text: &str) -> Result<Options, String> {
+        let read: Result<Options, _> = file::read(Path::new("p.conf"), text, KEYS);
+        let mut options = read.map_err(|errors| errors.to_string())?;
+        options.finish()?;
+        Ok(options)
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_tutorials() {
+        let options = read(include_str!("../../../etc/plugins/auth_pgsql.conf")).unwrap();
+        assert_eq!(options.server.to_string(), "127.0.0.1:5432");
+        assert_eq!((options.pool, options.ssl), (8, false));
+        assert_eq!(
+            (options.username.as_str(), options.database.as_str()),
+            ("root", "mqtt")
+        );
+        let queries = [options.auth_query, options.super_query, options.acl_query];
+        assert!(queries.iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn servers_are_read() {
+        for (text, host, port) in [
+            ("db", "db", 5432),
+            ("db:6432", "db", 6432),
+            ("[::1]:6432", "::1", 6432),
+            ("[::1]", "::1", 5432),
+            ("::1", "::1", 5432),
+            ("/run/postgresql", "/run/postgresql", 5432),
+        ] {
+            let server: Server = text.parse().unwrap();
+            assert_eq!((server.host.as_str(), server.port), (host, port), "{text}");
+        }
+        for text in ["", ":5432", "db:", "db:port", "db:0", "d b", "[::1]5"] {
+            assert!(
+                text.parse::<Server>().is_err() || text == "[::1]5",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_told() {
+        let query = "auth.pgsql.auth_query = select 1\n";
+        for (text, part) in [
+            ("auth.pgsql.pool = 4", "neither auth.pgsql.auth_query nor"),
+            (
+                "auth.pgsql.super_query = select 1\nauth.pgsql.mirror = on",
+                "mirror needs auth.pgsql.auth_query",
+            ),
+            (
+                &format!("{query}auth.pgsql.password_hash = pbkdf2"),
+                "written pbkdf2,sha256,1000,20",
+            ),
+            (
+                &format!("{query}auth.pgsql.password_hash = rot13"),
+                "p.conf:2: auth.pgsql.password_hash:",
+            ),
+            (
+                "auth.pgsql.encoding = latin1",
+                "p.conf:1: auth.pgsql.encoding",
+            ),
+            (
+                "auth.pgsql.auth_query = select %u",
+                "p.conf:1: auth.pgsql.auth_query: write '%u'",
+            ),
+        ] {
+            let told = read(text).unwrap_err();
+            assert!(told.contains(part), "{text}: {told}");
+        }
+        let parts = "auth.pgsql.password_hash = pbkdf2\nauth.pgsql.pbkdf2_macfun = sha256\n\
+                     auth.pgsql.pbkdf2_iterations = 1000\nauth.pgsql.pbkdf2_dklen = 20\n";
+        let options = read(&format!("{query}{parts}")).unwrap();
+        assert_eq!(
+            options.password_hash,
+            "pbkdf2,sha256,1000,20".parse().unwrap()
+        );
+    }
+
+    #[test]
+    fn no_log_shows_the_password() {
+        let text = "auth.pgsql.auth_query = select 1\nauth.pgsql.password = hush";
+        assert!(!format!("{:?}", read(text).unwrap()).contains("hush"));
+    }
+}

@@ -1,0 +1,133 @@
+"""Rows that change: clients are off, or have other rights, within a second."""
+
+import time
+
+from rig import Rig
+from suite import case, equal, holds
+
+AT_ONCE_S = 1
+
+
+def begin(context, **keys):
+    postgres = context.lab.postgres
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p'), ('v', 'p')")
+    postgres.sql("INSERT INTO mqtt_acl (allow, username, access, topic) VALUES (1, '$all', 3, '#')")
+    rig = Rig(context, **keys)
+    start = len(rig.log())
+    rig.load()
+    rig.wait_log("listening for changes", start)
+    if keys.get("mirror"):
+        rig.wait_log("mirrored 2 users", start)
+    return postgres, rig
+
+
+def seconds(began):
+    return time.monotonic() - began
+
+
+def until(check, what):
+    """Waits until something holds; at most a second."""
+    began = time.monotonic()
+    while not check():
+        holds(seconds(began) < AT_ONCE_S, f"{what}: not within {AT_ONCE_S} s")
+        time.sleep(0.01)
+
+
+@case((None,), ("true",))
+def a_user_is_deleted(context, mirror):
+    postgres, rig = begin(context, mirror=mirror)
+    gone, old, stays = rig.client("u", "p", v5=True), rig.client("u", "p"), rig.client("v", "p")
+    began = time.monotonic()
+    postgres.sql("DELETE FROM mqtt_user WHERE username = 'u'")
+    equal(gone.wait_end(AT_ONCE_S), 0x87)
+    old.wait_end(AT_ONCE_S)
+    holds(seconds(began) < AT_ONCE_S, seconds(began))
+    stays.ping()
+    equal([rig.code("u", "p"), rig.code("v", "p")], [4, 0])
+    rig.wait_log(r'changed: other password or gone: "u"')
+
+
+@case((None,), ("true",))
+def a_password_is_changed(context, mirror):
+    postgres, rig = begin(context, mirror=mirror)
+    client, stays = rig.client("u", "p"), rig.client("v", "p")
+    equal([rig.code("u", "p"), rig.code("u", "q")], [0, 4])
+    postgres.sql("UPDATE mqtt_user SET password = 'q' WHERE username = 'u'")
+    client.wait_end(AT_ONCE_S)
+    until(lambda: rig.code("u", "q") == 0, "the new password")
+    equal(rig.code("u", "p"), 4)
+    stays.ping()
+
+
+@case((None,), ("true",))
+def a_rule_is_changed(context, mirror):
+    postgres, rig = begin(context, mirror=mirror)
+    client = rig.client("u", "p", v5=True)
+    equal(client.publish("a"), 0x10)
+    postgres.sql("UPDATE mqtt_acl SET allow = 0")
+    until(lambda: client.publish("a") == 0x87, "the rule for everybody")
+    postgres.sql("INSERT INTO mqtt_acl VALUES (0, 1, NULL, 'u', NULL, 2, 'a')")
+    until(lambda: client.publish("a") == 0x10, "the rule for one user")
+    equal(client.publish("b"), 0x87)
+    postgres.sql("DELETE FROM mqtt_acl WHERE id = 0")
+    until(lambda: client.publish("a") == 0x87, "the rule that was deleted")
+    postgres.sql("INSERT INTO mqtt_acl VALUES (0, 1, '127.0.0.1', NULL, NULL, 2, 'a')")
+    until(lambda: client.publish("a") == 0x10, "the rule for an address")
+    # Nobody was cut for it.
+    client.ping()
+
+
+@case((None,), ("true",))
+def a_superuser_is_made_and_unmade(context, mirror):
+    postgres, rig = begin(context, mirror=mirror)
+    postgres.sql("UPDATE mqtt_acl SET allow = 0")
+    client = rig.client("u", "p", v5=True)
+    equal(client.publish("a"), 0x87)
+    postgres.sql("UPDATE mqtt_user SET is_superuser = true WHERE username = 'u'")
+    until(lambda: client.publish("a") == 0x10, "the superuser")
+    postgres.sql("UPDATE mqtt_user SET is_superuser = false WHERE username = 'u'")
+    until(lambda: client.publish("a") == 0x87, "no superuser")
+    client.ping()
+
+
+@case((None,), ("true",))
+def a_user_is_new(context, mirror):
+    postgres, rig = begin(context, mirror=mirror)
+    equal(rig.code("w", "p"), 4)
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('w', 'p')")
+    until(lambda: rig.code("w", "p") == 0, "the new user")
+    postgres.sql(
+        "INSERT INTO mqtt_user (username, password) SELECT 'n' || i, 'p' FROM generate_series(1, 3000) i"
+    )
+    until(lambda: rig.code("n2999", "p") == 0, "one of many new users")
+    postgres.sql("TRUNCATE mqtt_user")
+    until(lambda: rig.code("n2999", "p") == 4, "nobody")
+
+
+@case()
+def what_changed_while_nobody_listened(context):
+    postgres, rig = begin(context)
+    client, stays = rig.client("u", "p"), rig.client("v", "p")
+    start = len(rig.log())
+    # The connection that listens is cut, as all are, and the row is gone before there is another one.
+    postgres.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mqtt';"
+        "ALTER TABLE mqtt_user DISABLE TRIGGER USER; DELETE FROM mqtt_user WHERE username = 'u';"
+        "ALTER TABLE mqtt_user ENABLE TRIGGER USER"
+    )
+    rig.wait_log("listening for changes", start)
+    client.wait_end()
+    stays.ping()
+    equal([rig.code("u", "p"), rig.code("v", "p")], [4, 0])
+
+
+@case()
+def without_triggers_the_time_to_live_does_it(context):
+    postgres = context.lab.postgres
+    postgres.reset()
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
+    rig = Rig(context, settings="[auth]\nmemo_s = 1\n").load()
+    rig.wait_log("no triggers")
+    equal(rig.code("u", "p", "c"), 0)
+    postgres.sql("DELETE FROM mqtt_user")
+    rig.wait_code(4, "u", "p", "c", within=3)
