@@ -180,3 +180,48 @@ fn the_program_prints_one_line_and_says_by_its_status_how_it_went() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(output.stderr, b"loadtest: `nowhere` is not HOST:PORT\n");
 }
+
+#[test]
+fn a_page_and_json_hold_the_run_second_by_second() {
+    let (broker, address) = start(1);
+    let folder = std::env::temp_dir().join(format!("loadtest-page-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let page = folder.join("out.html");
+    let words = [
+        "run".to_owned(),
+        "pairs".to_owned(),
+        "--duration=2.5".to_owned(),
+        "--rate=400".to_owned(),
+        format!("--pid={}", std::process::id()),
+        format!("--report={}", page.display()),
+        format!("--broker={address}"),
+        "--json".to_owned(),
+    ];
+    let output = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .args(&words)
+        .output()
+        .unwrap();
+    stop(&broker);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let timeline = &json["timeline"];
+    let seconds = timeline["at_s"].as_array().unwrap().len();
+    assert!((2..=5).contains(&seconds), "{timeline}");
+    assert!(timeline["broker_bytes"][0].as_f64().unwrap() > 1e6);
+    let page = std::fs::read_to_string(&page).unwrap();
+    assert!(page.matches("<svg").count() >= 4 && page.contains("99 % latency"));
+    let file = folder.join("a.json");
+    std::fs::write(&file, &output.stdout).unwrap();
+    let compared = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        .arg("--compare")
+        .args([&file, &file])
+        .output()
+        .unwrap();
+    assert_eq!(compared.status.code(), Some(0), "{compared:?}");
+    let text = String::from_utf8(compared.stdout).unwrap();
+    assert!(
+        text.starts_with("flow\n") && text.contains("delivered"),
+        "{text}"
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}

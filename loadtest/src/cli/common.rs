@@ -9,6 +9,7 @@ use clap::Args;
 use ringmq::codec::Version;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct CommonArgs {
@@ -57,6 +58,9 @@ pub struct CommonArgs {
     /// One line of JSON on standard output, the table on standard error
     #[arg(long)]
     pub json: bool,
+    /// Write the report as one page: charts over time and all figures
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
 }
 
 impl CommonArgs {

@@ -9,12 +9,13 @@ mod idle;
 mod storm;
 mod values;
 
-use crate::report::Report;
+use crate::report::{Report, compare};
 use crate::{host, run};
 use clap::{CommandFactory, Parser, Subcommand};
 use common::CommonArgs;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,10 +31,19 @@ const EXIT_USAGE: u8 = 2;
 /// lost, duplicated or reordered and all connections held, 1 if not, and 2 if the run could not
 /// be done. Ctrl-C ends a run early with the report of what was done.
 #[derive(Debug, Parser)]
-#[command(name = "loadtest", version, args_override_self = true)]
+#[command(
+    name = "loadtest",
+    version,
+    args_override_self = true,
+    arg_required_else_help = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Compare two runs by what --json wrote
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
+    compare: Option<Vec<PathBuf>>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,6 +65,25 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<String>,
     },
+    /// Check limits, sysctls, ports and memory of this host
+    ///
+    /// Says how many connections fit, and which commands raise it. The exit status is 1 if those
+    /// asked for do not.
+    Doctor {
+        /// Connections that are wanted
+        #[arg(short = 'n', long, default_value_t = 100_000)]
+        connections: u64,
+        /// Source addresses that they come from
+        #[arg(long, default_value_t = 40)]
+        sources: u64,
+    },
+    /// Compare two runs by what --json wrote
+    Compare {
+        #[arg(value_name = "A.json")]
+        a: PathBuf,
+        #[arg(value_name = "B.json")]
+        b: PathBuf,
+    },
     /// List the scenarios that come with the load tester, or show one
     Scenarios {
         name: Option<String>,
@@ -69,20 +98,74 @@ pub fn main() -> ExitCode {
         Err(Unparsed::Clap(error)) => error.exit(),
         Err(Unparsed::File(sentence)) => return refuse(&sentence),
     };
-    if let Command::Scenarios { name } = &cli.command {
-        return match scenarios(name.as_deref()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(sentence) => refuse(&sentence),
-        };
-    }
-    let json = cli.command.common().is_some_and(|common| common.json);
-    match interruptible().and_then(|interrupt| cli.command.run(&interrupt)) {
-        Ok(report) => {
-            print(&report, json);
-            ExitCode::from(if report.is_ok() { 0 } else { EXIT_FAILED })
-        }
+    let done = match &cli {
+        Cli {
+            compare: Some(files),
+            ..
+        } => compare::compare(&files[0], &files[1]).map(|text| show(&text)),
+        Cli {
+            command: Some(Command::Compare { a, b }),
+            ..
+        } => compare::compare(a, b).map(|text| show(&text)),
+        Cli {
+            command:
+                Some(Command::Doctor {
+                    connections,
+                    sources,
+                }),
+            ..
+        } => return doctor(*connections, *sources),
+        Cli {
+            command: Some(Command::Scenarios { name }),
+            ..
+        } => scenarios(name.as_deref()).map(|text| show(&text)),
+        Cli {
+            command: Some(command),
+            ..
+        } => return load(command),
+        Cli { command: None, .. } => Err("a kind of load is missing; see --help".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => refuse(&sentence),
     }
+}
+
+fn doctor(connections: u64, sources: u64) -> ExitCode {
+    let host = host::doctor::Host::look();
+    show(&host::doctor::table(&host, connections, sources));
+    let fits = host::doctor::fits(&host.checks(connections, sources));
+    ExitCode::from(if fits >= connections { 0 } else { EXIT_FAILED })
+}
+
+/// Runs a kind of load, and tells of it.
+fn load(command: &Command) -> ExitCode {
+    let (json, page) = match command.common() {
+        Some(common) => (common.json, common.report.as_deref()),
+        None => (false, None),
+    };
+    // What cannot be written is better known before than after.
+    let opened = page.map(|path| std::fs::File::create(path).map_err(|error| (path, error)));
+    let page = match opened.transpose() {
+        Ok(file) => file,
+        Err((path, error)) => return refuse(&format!("{}: {error}", path.display())),
+    };
+    let report = match interruptible().and_then(|interrupt| command.run(&interrupt)) {
+        Ok(report) => report,
+        Err(sentence) => return refuse(&sentence),
+    };
+    print(&report, json);
+    if let Some(mut file) = page
+        && let Err(error) = file.write_all(report.to_html().as_bytes())
+    {
+        return refuse(&format!("the report is not written: {error}"));
+    }
+    ExitCode::from(if report.is_ok() { 0 } else { EXIT_FAILED })
+}
+
+/// A reader that has gone has seen enough.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn refuse(sentence: &str) -> ExitCode {
@@ -101,7 +184,10 @@ pub fn run_words(words: &[&str], interrupt: &Arc<AtomicBool>) -> Result<Report, 
         Unparsed::Clap(error) => error.to_string(),
         Unparsed::File(sentence) => sentence,
     })?;
-    cli.command.run(interrupt)
+    match &cli.command {
+        Some(command) => command.run(interrupt),
+        None => Err("a kind of load is missing".into()),
+    }
 }
 
 /// Why a command line is not understood.
@@ -114,7 +200,7 @@ enum Unparsed {
 /// follow it.
 fn parse(words: &[String]) -> Result<Cli, Unparsed> {
     let cli = Cli::try_parse_from(words).map_err(Unparsed::Clap)?;
-    let Command::Run { file, options } = &cli.command else {
+    let Some(Command::Run { file, options }) = &cli.command else {
         return Ok(cli);
     };
     let text = file::read(file).map_err(Unparsed::File)?;
@@ -124,17 +210,15 @@ fn parse(words: &[String]) -> Result<Cli, Unparsed> {
     Cli::try_parse_from(all).map_err(Unparsed::Clap)
 }
 
-/// Lists those that come with the load tester, or prints one.
-fn scenarios(name: Option<&str>) -> Result<(), String> {
-    let mut out = std::io::stdout();
-    // A reader that has gone has seen enough.
-    let _ = match name {
-        Some(name) => write!(out, "{}", file::read(name)?),
-        None => file::BUILT_IN
+/// The list of those that come with the load tester, or the text of one.
+fn scenarios(name: Option<&str>) -> Result<String, String> {
+    match name {
+        Some(name) => file::read(name),
+        None => Ok(file::BUILT_IN
             .iter()
-            .try_for_each(|(name, text)| writeln!(out, "{name:<12} {}", file::about(text))),
-    };
-    Ok(())
+            .map(|(name, text)| format!("{name:<12} {}\n", file::about(text)))
+            .collect()),
+    }
 }
 
 impl Command {
@@ -145,7 +229,7 @@ impl Command {
             Command::Storm(args) => Some(&args.common),
             Command::Churn(args) => Some(&args.common),
             Command::Dashboards(args) => Some(&args.common),
-            Command::Run { .. } | Command::Scenarios { .. } => None,
+            _ => None,
         }
     }
 
@@ -156,7 +240,7 @@ impl Command {
             Command::Storm(args) => args.connections(),
             Command::Churn(args) => args.connections(),
             Command::Dashboards(args) => args.connections(),
-            Command::Run { .. } | Command::Scenarios { .. } => 0,
+            _ => 0,
         };
         let Some(common) = self.common() else {
             return Err("this is no kind of load".into());
@@ -170,7 +254,7 @@ impl Command {
             Command::Storm(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
             Command::Churn(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
             Command::Dashboards(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
-            Command::Run { .. } | Command::Scenarios { .. } => unreachable!("it has no options"),
+            _ => unreachable!("the others have no options in common"),
         }
     }
 }

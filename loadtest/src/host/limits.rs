@@ -73,7 +73,8 @@ fn raise_files() -> u64 {
     holds.unwrap_or(u64::MAX)
 }
 
-fn ports() -> u64 {
+/// Ephemeral ports of one address.
+pub fn ports() -> u64 {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
     parse_ports(&text.unwrap_or_default()).unwrap_or(PORTS_DEFAULT)
 }

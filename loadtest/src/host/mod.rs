@@ -1,5 +1,6 @@
 //! What this host allows, and what a process on it takes.
 
+pub mod doctor;
 pub mod limits;
 pub mod memory;
 pub mod process;

@@ -76,6 +76,11 @@ impl Windowed {
         self.now.record(ns);
     }
 
+    /// The latest part.
+    pub fn now(&self) -> &Latency {
+        &self.now
+    }
+
     /// Ends the latest part: gives its 99th percentile in nanoseconds, and begins another.
     pub fn roll(&mut self) -> u64 {
         let p99_ns = self.now.quantile_ns(0.99);

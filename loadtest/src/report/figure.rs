@@ -1,5 +1,6 @@
 //! The figures of a run. One list makes the table and the JSON object.
 
+use super::timeline::Timeline;
 use crate::measure::latency::Latency;
 use crate::net::Faults;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -15,6 +16,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// What is to be known when reading the figures.
     pub notes: Vec<String>,
+    /// Second by second.
+    pub timeline: Timeline,
 }
 
 #[derive(Debug)]
@@ -57,6 +60,7 @@ impl Report {
             sections: vec![],
             problems: vec![],
             notes: vec![],
+            timeline: Timeline::default(),
         }
     }
 
@@ -118,6 +122,9 @@ impl Serialize for Report {
         map.serialize_entry("ok", &self.is_ok())?;
         map.serialize_entry("problems", &self.problems)?;
         map.serialize_entry("notes", &self.notes)?;
+        if !self.timeline.is_empty() {
+            map.serialize_entry("timeline", &self.timeline)?;
+        }
         map.end()
     }
 }

@@ -1,9 +1,14 @@
-//! What a run says: while it goes on, and in the end as a table or as JSON.
+//! What a run says: while it goes on, and in the end as a table, as JSON or as a page.
 
+mod chart;
+pub mod compare;
 mod figure;
-mod progress;
+mod html;
+mod screen;
 mod table;
 pub mod text;
+mod timeline;
 
 pub use figure::{Figure, Report, Section, Value};
-pub use progress::Progress;
+pub use screen::Screen;
+pub use timeline::{Row, Timeline};

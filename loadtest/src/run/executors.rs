@@ -33,6 +33,9 @@ pub trait Scenario: Send + Sync + Sized + 'static {
     /// How things are now; `before` is a second ago.
     fn progress(&self, shared: &Shared, now: &Totals, before: &Totals) -> String;
 
+    /// How much of what takes long is done, from 0 to 1, if it is known.
+    fn done(&self, shared: &Shared, now: &Totals) -> Option<f64>;
+
     /// What there is to be said in the end.
     fn report(&self, outcomes: Vec<Self::Outcome>, samples: &Samples) -> Report;
 }

@@ -5,5 +5,5 @@ mod shared;
 mod watch;
 
 pub use executors::Scenario;
-pub use shared::{Gate, Live, Shared, Totals};
+pub use shared::{Gate, Live, ROLL_NS, Shared, Totals};
 pub use watch::{Sample, Samples, run};

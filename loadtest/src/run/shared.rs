@@ -1,11 +1,15 @@
 //! What the executors of a run share: a wish to stop, points to meet at, counters for the one who
 //! watches. Nothing here is touched per message, only per turn.
 
-use crate::measure::clock::now_ns;
+use crate::measure::clock::{MS, now_ns};
+use crate::measure::latency::{Latency, Windowed};
 use std::ops::AddAssign;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// How often an executor shows its latencies: more often than anybody looks, so that no second of
+/// the timeline is left without.
+pub const ROLL_NS: u64 = 250 * MS;
 /// Points to meet at in one run, at most.
 const GATES: usize = 8;
 
@@ -15,6 +19,8 @@ pub struct Shared {
     stop: Arc<AtomicBool>,
     gates: [Gate; GATES],
     lives: Box<[Live]>,
+    /// Each executor's latencies since the one who watches has taken them.
+    windows: Box<[Mutex<Latency>]>,
     ended: AtomicUsize,
 }
 
@@ -61,6 +67,7 @@ impl Shared {
             stop,
             gates: Default::default(),
             lives: (0..shards).map(|_| Live::default()).collect(),
+            windows: (0..shards).map(|_| Mutex::default()).collect(),
             ended: AtomicUsize::new(0),
         }
     }
@@ -102,6 +109,26 @@ impl Shared {
         &self.lives[shard]
     }
 
+    /// Shows an executor's latest latencies to the one who watches, and begins anew; gives their
+    /// 99th percentile in nanoseconds.
+    pub fn roll(&self, shard: usize, latency: &mut Windowed) -> u64 {
+        lock(&self.windows[shard]).merge(latency.now());
+        latency.roll()
+    }
+
+    /// All executors' latencies since this was called last.
+    pub(super) fn take_latency(&self) -> Latency {
+        let mut all = Latency::default();
+        for window in &self.windows {
+            let mut window = lock(window);
+            if window.count() > 0 {
+                all.merge(&window);
+                window.clear();
+            }
+        }
+        all
+    }
+
     /// All executors' counters together.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
@@ -119,6 +146,11 @@ impl Shared {
     pub(super) fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire) == self.shards()
     }
+}
+
+/// A distribution is whole between any two calls, so one that panicked has left no harm.
+fn lock(window: &Mutex<Latency>) -> MutexGuard<'_, Latency> {
+    window.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Live {

@@ -6,7 +6,8 @@ use super::shared::{Shared, Totals};
 use crate::host::memory::used_bytes;
 use crate::host::process::{Usage, usage};
 use crate::measure::clock::{MS, SECOND, now_ns, process_cpu_ns};
-use crate::report::{Progress, Report};
+use crate::measure::latency::Latency;
+use crate::report::{Report, Row, Screen, Timeline};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -60,7 +61,7 @@ pub fn run<S: Scenario>(
         .collect();
     // If some could not be started the others' threads end with the process.
     let threads = threads?;
-    watch(&*scenario, &shared, pids, &mut samples);
+    let timeline = watch(&*scenario, &shared, pids, &mut samples);
     let outcomes: Result<Vec<_>, String> = threads
         .into_iter()
         .map(|thread| thread.join().map_err(|_| "an executor failed".to_owned())?)
@@ -72,13 +73,21 @@ pub fn run<S: Scenario>(
         std::thread::sleep(Duration::from_secs(1));
     }
     samples.after = Some(sample(pids, &shared));
-    Ok(scenario.report(outcomes, &samples))
+    let mut report = scenario.report(outcomes, &samples);
+    report.timeline = timeline;
+    Ok(report)
 }
 
-fn watch<S: Scenario>(scenario: &S, shared: &Shared, pids: &[u32], samples: &mut Samples) {
-    let mut progress = Progress::new();
-    let mut before = Totals::default();
-    let mut shown_ns = now_ns();
+fn watch<S: Scenario>(
+    scenario: &S,
+    shared: &Shared,
+    pids: &[u32],
+    samples: &mut Samples,
+) -> Timeline {
+    let mut screen = Screen::new();
+    let mut timeline = Timeline::default();
+    let began = sample(pids, shared);
+    let mut before = began;
     while !shared.is_ended() {
         let now = now_ns();
         let marks = scenario.marks(shared);
@@ -87,16 +96,42 @@ fn watch<S: Scenario>(scenario: &S, shared: &Shared, pids: &[u32], samples: &mut
             samples.marks.push(sample(pids, shared));
             continue;
         }
-        if now >= shown_ns + SECOND {
-            shown_ns = now;
-            let totals = shared.totals();
-            progress.show(&scenario.progress(shared, &totals, &before));
-            before = totals;
+        if now >= before.at_ns + SECOND {
+            let latest = sample(pids, shared);
+            let row = row(&began, &before, &latest, &shared.take_latency());
+            let line = scenario.progress(shared, &latest.totals, &before.totals);
+            screen.show(&line, scenario.done(shared, &latest.totals), &row);
+            timeline.push(row);
+            before = latest;
         }
         let wake_ns = next.unwrap_or(u64::MAX).min(now + LOOK_NS);
         std::thread::sleep(Duration::from_nanos(wake_ns - now));
     }
-    progress.clear();
+    screen.clear();
+    timeline
+}
+
+/// What happened between two samples.
+fn row(began: &Sample, from: &Sample, to: &Sample, latency: &Latency) -> Row {
+    let seconds = (to.at_ns - from.at_ns).max(1) as f64 / SECOND as f64;
+    let rate = |before: u64, now: u64| now.saturating_sub(before) as f64 / seconds;
+    let share = |before: u64, now: u64| rate(before, now) / SECOND as f64;
+    let broker = from.broker.zip(to.broker);
+    Row {
+        at_s: (to.at_ns - began.at_ns) as f64 / SECOND as f64,
+        connections: to.totals.up as f64,
+        connects_per_s: rate(from.totals.attempts, to.totals.attempts),
+        faults: to.totals.faults as f64,
+        sent_per_s: rate(from.totals.sent, to.totals.sent),
+        delivered_per_s: rate(from.totals.delivered, to.totals.delivered),
+        backlog: to.totals.backlog as f64,
+        latency_us: [0.5, 0.9, 0.99, 0.999, 1.0]
+            .map(|quantile| latency.quantile_ns(quantile) as f64 / 1e3),
+        broker_cores: broker.map(|(from, to)| share(from.cpu_ns, to.cpu_ns)),
+        broker_bytes: to.broker.map(|broker| broker.resident_bytes as f64),
+        own_cores: share(from.own_cpu_ns, to.own_cpu_ns),
+        own_bytes: to.own_resident_bytes.unwrap_or(0) as f64,
+    }
 }
 
 fn sample(pids: &[u32], shared: &Shared) -> Sample {

@@ -1,6 +1,7 @@
 //! What all kinds of load have in common: where the broker is and how clients introduce
 //! themselves.
 
+use crate::measure::clock::now_ns;
 use crate::net::{Dialer, FleetOptions, Ramp};
 use ringmq::codec::{Connect, ConnectProperties, Version};
 use std::net::{IpAddr, SocketAddr};
@@ -104,4 +105,10 @@ impl Common {
             Version::V5 => "MQTT 5.0",
         }
     }
+}
+
+/// How much of a span of time is over, from 0 to 1.
+pub fn elapsed(from_ns: u64, to_ns: u64) -> f64 {
+    let span_ns = to_ns.saturating_sub(from_ns).max(1) as f64;
+    (now_ns().saturating_sub(from_ns) as f64 / span_ns).min(1.0)
 }

@@ -9,7 +9,7 @@ use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
 use crate::measure::latency::Latency;
 use crate::net::{Fleet, FleetStats, Ramp};
 use crate::report::{Report, text};
-use crate::run::{Samples, Scenario, Shared, Totals};
+use crate::run::{ROLL_NS, Samples, Scenario, Shared, Totals};
 use lives::{Counts, Lives};
 use ringmq::codec::QoS;
 use std::io;
@@ -82,9 +82,9 @@ impl Churn {
                 lives.counts.not_begun += fleet.ramp.give_up() as u64;
             }
             lives.end_due(&mut fleet, is_over);
-            if now_ns > rolled_ns + SECOND {
+            if now_ns > rolled_ns + ROLL_NS {
                 rolled_ns = now_ns;
-                p99_ns = lives.life.roll();
+                p99_ns = shared.roll(shard, &mut lives.life);
             }
             shared.live(shard).set(lives.totals(&fleet.stats, p99_ns));
             if is_over && (lives.is_over(&fleet) || now_ns > stop_ns + self.options.drain_ns) {
@@ -150,6 +150,14 @@ impl Scenario for Churn {
             line += &format!("  failed or lost {}", text::count(now.faults));
         }
         line
+    }
+
+    fn done(&self, shared: &Shared, _now: &Totals) -> Option<f64> {
+        let start_ns = shared.opened_ns(Gate::Ready as usize)?;
+        Some(super::common::elapsed(
+            start_ns,
+            start_ns + self.options.duration_ns,
+        ))
     }
 
     fn report(&self, outcomes: Vec<Outcome>, samples: &Samples) -> Report {

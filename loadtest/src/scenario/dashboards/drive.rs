@@ -4,7 +4,7 @@ use super::people::People;
 use super::{Dashboards, Gate, Outcome};
 use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
 use crate::net::Fleet;
-use crate::run::{Shared, Totals};
+use crate::run::{ROLL_NS, Shared, Totals};
 use std::io;
 
 /// The longest turn, so that a wish to stop is noticed.
@@ -37,6 +37,9 @@ pub async fn drive(all: &Dashboards, shard: usize, shared: &Shared) -> io::Resul
     worker.people.counts.lost = worker.people.missing();
     worker.meet(Gate::Filled).await?;
     let busy = (thread_cpu_ns() - began.1) as f64 / (now_ns() - began.0).max(1) as f64;
+    worker.leave();
+    // Whoever is still there would get what is cleared, too.
+    worker.meet(Gate::Left).await?;
     worker.clear(all.options.drain_ns).await?;
     worker.meet(Gate::Cleared).await?;
     let people = worker.people;
@@ -65,11 +68,14 @@ impl Worker<'_> {
         self.publish(false, u64::MAX).await
     }
 
-    /// Takes everything back that was stored; the dashboards have left before.
-    async fn clear(&mut self, within_ns: u64) -> io::Result<()> {
+    fn leave(&mut self) {
         for client in 0..self.people.count() {
             self.fleet.leave(client, false);
         }
+    }
+
+    /// Takes everything back that was stored.
+    async fn clear(&mut self, within_ns: u64) -> io::Result<()> {
         self.people.has_ended = true;
         self.people.rewind();
         self.publish(true, self.fleet.now_ns + within_ns).await?;
@@ -126,9 +132,9 @@ impl Worker<'_> {
     async fn turn(&mut self, longest_ns: u64) -> io::Result<()> {
         let until_ns = self.fleet.now_ns + longest_ns;
         self.fleet.turn(&mut self.people, until_ns).await?;
-        if self.fleet.now_ns > self.rolled_ns + SECOND {
+        if self.fleet.now_ns > self.rolled_ns + ROLL_NS {
             self.rolled_ns = self.fleet.now_ns;
-            self.p99_ns = self.people.message.roll();
+            self.p99_ns = self.shared.roll(self.shard, &mut self.people.message);
             self.people.filled.roll();
         }
         let stats = &self.fleet.stats;

@@ -38,6 +38,7 @@ pub struct Dashboards {
 enum Gate {
     Stored,
     Filled,
+    Left,
     Cleared,
 }
 
@@ -116,6 +117,16 @@ impl Scenario for Dashboards {
             line += &format!("  failed or lost {}", text::count(now.faults));
         }
         line
+    }
+
+    fn done(&self, shared: &Shared, now: &Totals) -> Option<f64> {
+        let all = match shared.opened_ns(Gate::Stored as usize) {
+            None => return Some(now.sent as f64 / f64::from(self.options.topics.max(1))),
+            Some(_) => (0..self.options.dashboards)
+                .map(|dashboard| u64::from(self.topics_of(dashboard % self.options.areas)))
+                .sum::<u64>(),
+        };
+        Some(now.delivered as f64 / all.max(1) as f64)
     }
 
     fn report(&self, outcomes: Vec<Outcome>, samples: &Samples) -> Report {

@@ -4,7 +4,7 @@ use super::{DeviceOptions, Devices};
 use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
 use crate::net::client::Phase;
 use crate::net::{Fleet, FleetStats, Ramp};
-use crate::run::{Shared, Totals};
+use crate::run::{ROLL_NS, Shared, Totals};
 use crate::scenario::Common;
 use std::io;
 
@@ -200,9 +200,9 @@ impl<'a> Crowd<'a> {
     async fn turn(&mut self, longest_ns: u64) -> io::Result<()> {
         let until_ns = self.fleet.now_ns + longest_ns;
         self.fleet.turn(&mut self.devices, until_ns).await?;
-        if self.fleet.now_ns > self.rolled_ns + SECOND {
+        if self.fleet.now_ns > self.rolled_ns + ROLL_NS {
             self.rolled_ns = self.fleet.now_ns;
-            self.p99_ns = self.devices.latency.roll();
+            self.p99_ns = self.shared.roll(self.shard, &mut self.devices.latency);
         }
         let stats = &self.fleet.stats;
         let tally = &self.devices.tally;

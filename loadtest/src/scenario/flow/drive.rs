@@ -4,9 +4,9 @@ use super::clients::{Clients, Intent};
 use super::cuts::Cuts;
 use super::sending::Sending;
 use super::{Flow, Gate, Outcome};
-use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
+use crate::measure::clock::{MS, now_ns, thread_cpu_ns};
 use crate::net::Fleet;
-use crate::run::{Shared, Totals};
+use crate::run::{ROLL_NS, Shared, Totals};
 use ringmq::codec::Version;
 use std::io;
 
@@ -179,11 +179,15 @@ impl<'a> Worker<'a> {
     async fn turn(&mut self, sending: Option<&Sending<'_>>, longest_ns: u64) -> io::Result<()> {
         let until_ns = self.fleet.now_ns.saturating_add(longest_ns);
         self.fleet.turn(&mut self.clients, until_ns).await?;
-        if self.fleet.now_ns > self.rolled_ns + SECOND {
+        if self.fleet.now_ns > self.rolled_ns + ROLL_NS {
             self.rolled_ns = self.fleet.now_ns;
-            let p99_ns = self.clients.latency.roll();
-            // Of requests and their replies what is told is the whole way.
-            self.p99_ns = p99_ns.max(self.clients.round_trip.roll());
+            // Of requests and their replies what is shown is the whole way.
+            let (shown, other) = match self.flow.options.has_replies {
+                true => (&mut self.clients.round_trip, &mut self.clients.latency),
+                false => (&mut self.clients.latency, &mut self.clients.round_trip),
+            };
+            self.p99_ns = self.shared.roll(self.shard, shown);
+            other.roll();
         }
         let stats = &self.fleet.stats;
         let (tally, replies) = (&self.clients.tally, &self.clients.replies);

@@ -202,6 +202,13 @@ impl Scenario for Flow {
         line
     }
 
+    fn done(&self, shared: &Shared, now: &Totals) -> Option<f64> {
+        match self.start_ns(shared) {
+            None => Some(now.up as f64 / self.connections().max(1) as f64),
+            Some(start_ns) => Some(super::common::elapsed(start_ns, self.stop_ns(start_ns))),
+        }
+    }
+
     fn report(&self, outcomes: Vec<Outcome>, samples: &Samples) -> Report {
         report::report(self, outcomes, samples)
     }

@@ -190,6 +190,16 @@ impl Scenario for Idle {
         line
     }
 
+    fn done(&self, shared: &Shared, now: &Totals) -> Option<f64> {
+        let up = now.up.saturating_sub(self.common.shards as u64) as f64;
+        match shared.opened_ns(Gate::Connected as usize) {
+            Some(at_ns) if shared.opened_ns(Gate::Received as usize).is_none() => {
+                Some(super::common::elapsed(at_ns, at_ns + self.options.hold_ns))
+            }
+            _ => Some(up / f64::from(self.options.connections.max(1))),
+        }
+    }
+
     fn report(&self, outcomes: Vec<Outcome>, samples: &Samples) -> Report {
         let sum = outcomes
             .into_iter()

@@ -125,6 +125,14 @@ impl Scenario for Storm {
         line
     }
 
+    fn done(&self, shared: &Shared, now: &Totals) -> Option<f64> {
+        let up = now.up.saturating_sub(self.common.shards as u64) as f64;
+        match self.opened_ns(shared, Gate::Received) {
+            Some(_) => None,
+            None => Some(up / f64::from(self.options.clients.max(1))),
+        }
+    }
+
     fn report(&self, outcomes: Vec<Outcome>, samples: &Samples) -> Report {
         report::report(self, outcomes, samples)
     }
