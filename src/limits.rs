@@ -33,6 +33,11 @@ pub const CLIENT_ID_BYTES_MAX: usize = 65_535;
 pub const TOPIC_LEVELS_MAX: usize = 1024;
 /// Packet ids in flight one way on one connection (ids 1 to 65,535, section 2.2.1).
 pub const INFLIGHT_CEILING: u64 = 65_535;
+/// Longest WebSocket frame that is read on, in bytes: the largest packet. Nothing of it is held.
+pub const WEBSOCKET_FRAME_BYTES_MAX: u64 = PACKET_BYTES_CEILING + 5;
+/// Longest HTTP request that asks for a WebSocket, in bytes, and the most headers of one.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+pub const HTTP_HEADERS_MAX: usize = 64;
 /// Longest interval that four bytes of seconds can say; this value itself means "never".
 pub const EXPIRY_NEVER_S: u32 = u32::MAX;
 
@@ -70,6 +75,7 @@ pub const HTTP_REPLY_BYTES_MAX: u64 = 1 << 20;
 // Defaults, in the order of `etc/ringmq.toml`.
 
 pub const STOP_DEADLINE_S_DEFAULT: u64 = 10;
+pub const PROXY_TIMEOUT_S_DEFAULT: u64 = 3;
 pub const PACKET_BYTES_DEFAULT: u64 = 1 << 20;
 pub const CLIENT_ID_BYTES_DEFAULT: u64 = 1024;
 pub const TOPIC_LEVELS_DEFAULT: u64 = 128;

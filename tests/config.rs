@@ -142,12 +142,27 @@ const MISTAKES: &[(&str, &str)] = &[
         "FILE:1: a listener is written [[listener]]",
     ),
     (
-        "\n[[listener]]\nurl = \"tls://:8883\"\n",
-        "FILE:2: tls://0.0.0.0:8883: tls is not in this build yet",
+        "[[listener]]\nproxy_protocol = true\n",
+        "FILE:1: tcp://0.0.0.0:1883: listener.proxy_protocol needs listener.trusted_proxies: whose \
+             PROXY headers are believed",
     ),
     (
-        "[[listener]]\nmountpoint = \"a/\"\n",
-        "FILE:1: listener.mountpoint is not in this build yet",
+        "[[listener]]\ntrusted_proxies = [\"10.0.0.0/33\"]\n",
+        "FILE:2: listener.trusted_proxies: `10.0.0.0/33`: a prefix has at most 32 bits here",
+    ),
+    (
+        "[[listener]]\nwebsocket_path = \"mqtt\"\n",
+        "FILE:2: listener.websocket_path: `mqtt` is no path of a URL: write /mqtt",
+    ),
+    (
+        "[tls]\nclient_certificates = \"required\"\n[[listener]]\nurl = \"tls://:1\"\n",
+        "FILE:2: tls://0.0.0.0:1: client certificates are asked for, but no client_ca says who \
+             issues them",
+    ),
+    (
+        "[tls]\ncertificates = \"a.pem,b.pem\"\nprivate_keys = \"a.key\"\n",
+        "FILE:3: tls.private_keys names 1 files and tls.certificates 2: one key for each, or none \
+             where they are in the same files",
     ),
     (
         "[[listener]]\n[[listener]]\n",

@@ -2,12 +2,15 @@
 
 #[path = "support/conformance/mod.rs"]
 mod conformance;
+#[path = "support/wire.rs"]
+mod layers;
 
 use conformance::data::{Row, Settings, Suite};
 use conformance::live::Live;
 use conformance::play::{CUTS, Failure, describe, play};
 use conformance::pure::Pure;
 use conformance::{document, vet};
+use layers::Over;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -83,6 +86,51 @@ fn rows_on_the_running_broker_cut_at_7() {
     play_live("cut-7", 7, 2);
 }
 
+#[test]
+fn rows_over_tls() {
+    play_over(Over::Tls, 0, 0);
+}
+
+#[test]
+fn rows_over_tls_cut() {
+    play_over(Over::Tls, 5, 7);
+}
+
+#[test]
+fn rows_over_websocket() {
+    play_over(Over::Ws, 0, 0);
+}
+
+#[test]
+fn rows_over_websocket_cut() {
+    play_over(Over::Ws, 3, 5);
+}
+
+#[test]
+fn rows_over_websocket_and_tls() {
+    play_over(Over::Wss, 0, 0);
+}
+
+#[test]
+fn rows_over_websocket_and_tls_cut() {
+    play_over(Over::Wss, 7, 11);
+}
+
+#[test]
+fn rows_over_a_unix_socket() {
+    play_over(Over::Unix, 2, 0);
+}
+
+#[test]
+fn rows_behind_proxy_v2() {
+    play_over(Over::Proxy, 0, 0);
+}
+
+#[test]
+fn rows_behind_proxy_v2_cut() {
+    play_over(Over::Proxy, 5, 3);
+}
+
 fn play_pure(shards: u16) {
     let suite = Suite::load();
     let mut failures = Failures::default();
@@ -102,9 +150,22 @@ fn play_pure(shards: u16) {
 }
 
 fn play_live(name: &str, cut: usize, shards: u16) {
+    play_through(cut, |suite| Live::start(name, &suite.settings, shards));
+}
+
+/// The rows through the layers, MQTT cut at `cut`, and what goes into the socket at `wire_cut`.
+fn play_over(over: Over, cut: usize, wire_cut: usize) {
+    let name = format!("{over:?}-{cut}").to_lowercase();
+    let over = (over, wire_cut);
+    play_through(cut, |suite| {
+        Live::start_over(over, &name, &suite.settings, 2)
+    });
+}
+
+fn play_through(cut: usize, start: impl Fn(&Suite) -> Live) {
     let suite = Suite::load();
     let mut failures = Failures::default();
-    let mut live = Live::start(name, &suite.settings, shards);
+    let mut live = start(&suite);
     let rows = chosen(&suite)
         .filter(|row| row.runs_live() && row.settings.is_empty())
         // Waiting in pieces shows nothing that waiting whole does not.
@@ -117,7 +178,7 @@ fn play_live(name: &str, cut: usize, shards: u16) {
             failures.list.push("the broker has ended".into());
         }
         if failed {
-            live = Live::start(name, &suite.settings, shards);
+            live = start(&suite);
         } else {
             live.wash(row);
         }

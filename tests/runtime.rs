@@ -666,7 +666,7 @@ fn garbage_is_answered_by_the_end_and_nothing_else() {
     settings.mqtt.connect_timeout_s = 1;
     let (broker, address) = start(settings);
     for garbage in [
-        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &b"get / HTTP/1.1\r\n\r\n"[..],
         &[0x16, 3, 1, 2, 0, 1, 0, 1],
         &[0xff; 64],
     ] {
@@ -759,7 +759,12 @@ fn what_cannot_be_had_is_said() {
     assert!(error.to_string().contains(&url), "{error}");
     assert_eq!(open_files(), before);
     settings.listeners[1].url = "wss://127.0.0.1:0".parse().unwrap();
-    assert!(Broker::start(settings).is_err());
+    settings.listeners[1].certificates = vec!["/no/such/file.pem".into()];
+    let error = Broker::start(settings).err().unwrap().to_string();
+    assert!(
+        error.contains("wss://127.0.0.1:0: /no/such/file.pem: "),
+        "{error}"
+    );
 }
 
 #[test]

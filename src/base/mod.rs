@@ -3,12 +3,14 @@
 
 pub mod calendar;
 pub mod id;
+pub mod network;
 pub mod paged;
 pub mod peer;
 pub mod time;
 
 pub use calendar::Calendar;
 pub use id::{ConnId, ShardId};
+pub use network::Network;
 pub use paged::Paged;
 pub use peer::{Peer, PeerCertificate, PeerIdentity, Transport};
 pub use time::Now;

@@ -90,9 +90,18 @@ fn report(loaded: &Loaded, host: &Host, place: &Placement) {
 /// Says where connections are accepted: on standard output, or through the pipe of `start`.
 fn announce(node: &dyn Node, is_daemon: bool) -> io::Result<()> {
     let listeners = node.status().map_err(io::Error::other)?.listeners;
-    let lines = listeners
-        .iter()
-        .map(|listener| format!("listening on {}", listener.url));
+    let lines = listeners.iter().flat_map(|listener| {
+        let certificates = listener.certificates.iter();
+        let prints = certificates
+            .filter(|certificate| certificate.is_own)
+            .map(|certificate| {
+                format!(
+                    "  self-made certificate, SHA-256 {}",
+                    certificate.fingerprint
+                )
+            });
+        std::iter::once(format!("listening on {}", listener.url)).chain(prints.collect::<Vec<_>>())
+    });
     if !is_daemon {
         lines.for_each(|line| say(&line));
         return Ok(());

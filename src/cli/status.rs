@@ -7,7 +7,8 @@ use super::args::StatusArgs;
 use super::{Done, Failure, ask, say, unexpected};
 use crate::config::unit::{about_duration_s, about_size, thousands};
 use crate::control::{
-    Client, Count, Ledger, NodeStatus, Reply, Request, State, Status, Unreachable,
+    CertificateStatus, Client, Count, Ledger, NodeStatus, Reply, Request, State, Status,
+    Unreachable,
 };
 
 pub fn status(args: &StatusArgs) -> Done {
@@ -68,11 +69,28 @@ fn text(status: &Status) -> String {
             "listener",
             &format!("{}, {connections}{max} connections", listener.url),
         );
+        for certificate in &listener.certificates {
+            row("certificate", &certificate_line(certificate));
+        }
     }
     counts(&mut out, status);
     ledger(&mut out, &node.ledger);
     by_reason(&mut out, "refused", &node.refusals);
     out
+}
+
+fn certificate_line(certificate: &CertificateStatus) -> String {
+    let own = if certificate.is_own {
+        ", self-made"
+    } else {
+        ""
+    };
+    let end = match certificate.days_left {
+        days @ ..0 => format!("ended {} days ago", -days),
+        days => format!("{days} days left"),
+    };
+    let names = certificate.names.join(", ");
+    format!("{names}{own}, {end}, SHA-256 {}", certificate.fingerprint)
 }
 
 fn counts(out: &mut String, status: &Status) {
@@ -100,6 +118,11 @@ fn counts(out: &mut String, status: &Status) {
             thousands(connections_max)
         ),
     );
+    let handshakes = &status.node.handshakes;
+    if handshakes.full + handshakes.resumed > 0 {
+        let (full, resumed) = (thousands(handshakes.full), thousands(handshakes.resumed));
+        row("handshakes", format!("{full} full, {resumed} resumed"));
+    }
     row("sessions", thousands(sessions));
     row("subscriptions", thousands(subscriptions));
     let bytes = about_size(retained_bytes);
@@ -154,7 +177,7 @@ fn by_reason(out: &mut String, what: &str, counts: &[Count]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{ListenerStatus, Memory, Process, ShardStatus};
+    use crate::control::{Handshakes, ListenerStatus, Memory, Process, ShardStatus};
 
     #[test]
     fn status_reads_as_documented() {
@@ -214,6 +237,7 @@ mod tests {
                 url: "tcp://0.0.0.0:1883".into(),
                 connections: 1200,
                 connections_max: 0,
+                certificates: vec![],
             }],
             connections: 1200,
             connections_max: 100_000,
@@ -235,6 +259,7 @@ mod tests {
                 in_transit: 1,
                 dropped: vec![count("no_subscriber", 2), count("queue_full", 0)],
             },
+            handshakes: Handshakes::default(),
             refusals: vec![count("not_mqtt", 3)],
         }
     }

@@ -10,6 +10,7 @@ pub mod packet;
 mod property;
 mod reader;
 pub mod reason;
+pub mod stranger;
 pub mod topic;
 pub mod version;
 mod writer;

@@ -65,6 +65,39 @@ choice! {
 }
 
 choice! {
+    /// Whether clients show certificates.
+    ClientCertificates {
+        /// They are not asked for one.
+        #[default]
+        None = "none",
+        /// A client may show one, which then has to be good.
+        Optional = "optional",
+        Required = "required",
+    }
+}
+
+choice! {
+    /// As [`ClientCertificates`], for one listener.
+    ListenerClientCertificates {
+        /// As `tls.client_certificates` says.
+        #[default]
+        Inherit = "inherit",
+        None = "none",
+        Optional = "optional",
+        Required = "required",
+    }
+}
+
+choice! {
+    /// The oldest version of TLS that is spoken.
+    TlsVersion {
+        #[default]
+        V12 = "1.2",
+        V13 = "1.3",
+    }
+}
+
+choice! {
     /// Who gets in without a user name.
     AllowAnonymous {
         /// Clients whose address is a loopback address, or that come over a unix socket.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::keys::{KEYS, Key, Kind, LISTENER_KEYS, SECTIONS};
+use super::settings::Listener;
 
 const WIDTH: usize = 82;
 
@@ -56,6 +57,9 @@ pub fn example() -> String {
             LISTENER_KEYS
                 .iter()
                 .for_each(|key| example_key(&mut out, key));
+            for listener in Listener::presets().iter().skip(1) {
+                let _ = write!(out, "\n[[listener]]\nurl = \"{}\"\n", listener.url);
+            }
         } else {
             let _ = writeln!(out, "[{section}]");
             keys_of(section).for_each(|key| example_key(&mut out, key));

@@ -1,11 +1,15 @@
 //! What a key is: its name, what it takes, its default, when a change of it acts, and its words.
 //! The keys themselves are in `table.rs`.
 
-use super::choice::{AclNomatch, AllowAnonymous, DeniedPublish, LogLevel, QueueDrop};
+use super::choice::{
+    AclNomatch, AllowAnonymous, ClientCertificates, DeniedPublish, ListenerClientCertificates,
+    LogLevel, QueueDrop, TlsVersion,
+};
 use super::listen::ListenUrl;
 pub use super::table::{KEYS, LISTENER_KEYS, SECTIONS};
 use super::value::{Slot, Value};
 use super::{cpus, unit};
+use crate::base::Network;
 use crate::limits;
 
 /// One line of the table, for a key that lives in a `T`.
@@ -37,6 +41,14 @@ pub enum Kind {
     List(&'static [&'static str]),
     NodeName,
     Path,
+    /// Paths, with commas between.
+    Paths,
+    /// Networks, with commas between.
+    Networks,
+    /// The path of a URL.
+    UrlPath,
+    /// Origins of pages, with commas between.
+    Origins,
     /// A list of CPUs, `0-3,6`.
     Cpus,
     /// A prefix for topics, without wildcards.
@@ -179,7 +191,14 @@ impl Kind {
             Self::Choice(words) => Err(format!("`{text}` is none of {}", words.join(", "))),
             Self::List(words) => list(text, words),
             Self::NodeName => node_name(text),
-            Self::Path => Ok(Value::Text(text.into())),
+            Self::Path | Self::Paths => Ok(Value::Text(text.into())),
+            Self::Networks => each(text, |network| {
+                network
+                    .parse::<Network>()
+                    .map(|network| network.to_string())
+            }),
+            Self::UrlPath => url_path(text),
+            Self::Origins => each(text, origin),
             Self::Cpus => cpus::parse_list(text).map(Value::Cpus),
             Self::Mountpoint => mountpoint(text),
             Self::Url => text
@@ -222,9 +241,13 @@ impl Kind {
             Self::List(words) => format!("list of {}", words.join(", ")),
             Self::NodeName => "name@host".into(),
             Self::Path => "path".into(),
+            Self::Paths => "list of paths".into(),
+            Self::Networks => "list of networks, as `10.0.0.0/8,::1`".into(),
+            Self::UrlPath => "path of a URL, as `/mqtt`".into(),
+            Self::Origins => "list of origins, as `https://example.org`".into(),
             Self::Cpus => "list of CPUs, as `0-3,6`".into(),
             Self::Mountpoint => "topic prefix".into(),
-            Self::Url => "`tcp://ADDRESS:PORT`".into(),
+            Self::Url => "`tcp://ADDRESS:PORT`, `unix://PATH`".into(),
         }
     }
 }
@@ -275,6 +298,37 @@ fn list(text: &str, words: &[&str]) -> Result<Value, String> {
     Ok(Value::Text(items.join(",")))
 }
 
+/// A list with commas between, each item checked.
+fn each(text: &str, item: impl Fn(&str) -> Result<String, String>) -> Result<Value, String> {
+    let items = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
+    let items: Result<Vec<_>, _> = items.map(item).collect();
+    Ok(Value::Text(items?.join(",")))
+}
+
+fn url_path(text: &str) -> Result<Value, String> {
+    let plain = |c: char| c.is_ascii_graphic() && !"?#".contains(c);
+    match text.starts_with('/') && text.chars().all(plain) {
+        true => Ok(Value::Text(text.into())),
+        false => Err(format!("`{text}` is no path of a URL: write /mqtt")),
+    }
+}
+
+/// As a browser writes it: scheme and host, and the port unless it is the usual one.
+fn origin(text: &str) -> Result<String, String> {
+    let host = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains('/') => Ok(text.to_ascii_lowercase()),
+        _ => Err(format!(
+            "`{text}` is no origin: write https://example.org, without a path"
+        )),
+    }
+}
+
 fn mountpoint(text: &str) -> Result<Value, String> {
     if text.contains(['+', '#', '\0']) {
         return Err(format!("`{text}` is no topic prefix: no +, # or NUL"));
@@ -293,6 +347,10 @@ pub(super) const DENIED_PUBLISH: Kind = Kind::Choice(DeniedPublish::WORDS);
 pub(super) const CHAIN: Kind =
     Kind::List(&["certificate", "users", "file", "postgres", "jwt", "http"]);
 pub(super) const ALLOW_ANONYMOUS: Kind = Kind::Choice(AllowAnonymous::WORDS);
+pub(super) const CLIENT_CERTIFICATES: Kind = Kind::Choice(ClientCertificates::WORDS);
+pub(super) const LISTENER_CLIENT_CERTIFICATES: Kind =
+    Kind::Choice(ListenerClientCertificates::WORDS);
+pub(super) const TLS_VERSIONS: Kind = Kind::Choice(TlsVersion::WORDS);
 
 /// Puts a value into a field and takes it out, by the field's own type.
 pub(super) fn store<S: Slot>(slot: &mut S, value: Value) {

@@ -47,9 +47,14 @@ impl Scheme {
         }
     }
 
-    /// Whether this build serves it. The others are understood so that the answer can be plain.
-    pub fn is_built(self) -> bool {
-        matches!(self, Self::Tcp)
+    /// Whether it is encrypted.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    /// Whether it begins as HTTP.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 
     fn port(self) -> u16 {
@@ -70,6 +75,14 @@ impl ListenUrl {
         }
     }
 
+    /// On all addresses of this machine, on the port that is usual for the scheme.
+    pub fn everywhere(scheme: Scheme) -> Self {
+        Self {
+            scheme,
+            address: Address::Inet(SocketAddr::from((Ipv4Addr::UNSPECIFIED, scheme.port()))),
+        }
+    }
+
     /// The socket address, unless it is a path.
     pub fn inet(&self) -> Option<SocketAddr> {
         match self.address {
@@ -81,10 +94,7 @@ impl ListenUrl {
 
 impl Default for ListenUrl {
     fn default() -> Self {
-        Self::tcp(SocketAddr::from((
-            Ipv4Addr::UNSPECIFIED,
-            Scheme::Tcp.port(),
-        )))
+        Self::everywhere(Scheme::Tcp)
     }
 }
 

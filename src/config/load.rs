@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::choice::ClientCertificates;
 use super::error::{Error, Errors, Origin};
 use super::file::{self, Content, Entry};
 use super::keys::{KEYS, Key, LISTENER_KEYS};
@@ -284,6 +285,7 @@ impl Builder {
                 .collect();
         }
         self.check_relations();
+        self.check_tls();
         self.settle_data_dir(variables);
         if self.errors.is_empty() {
             return Ok(self.settings);
@@ -317,17 +319,12 @@ impl Builder {
         for (index, (listener, origin)) in listeners.iter().enumerate() {
             let url = &listener.url;
             let mut missing = Vec::new();
-            if !url.scheme.is_built() {
+            let is_unix = url.inet().is_none();
+            if listener.proxy_protocol && listener.trusted_proxies.is_empty() && !is_unix {
                 missing.push(format!(
-                    "{url}: {} is not in this build yet",
-                    url.scheme.word()
+                    "{url}: listener.proxy_protocol needs listener.trusted_proxies: \
+                     whose PROXY headers are believed"
                 ));
-            }
-            if !listener.mountpoint.is_empty() {
-                missing.push("listener.mountpoint is not in this build yet".into());
-            }
-            if listener.proxy_protocol {
-                missing.push("listener.proxy_protocol is not in this build yet".into());
             }
             let picks_port = url.inet().is_some_and(|address| address.port() == 0);
             if !picks_port
@@ -341,6 +338,49 @@ impl Builder {
                 .into_iter()
                 .map(|message| Error::new(origin.clone(), message));
             self.errors.extend(errors);
+        }
+    }
+
+    /// What can be seen to be wrong without reading the files.
+    fn check_tls(&mut self) {
+        let tls = &self.settings.tls;
+        let mut wrong = Vec::new();
+        let mut check = |place: &str, certificates: usize, keys: usize| {
+            if keys > 0 && keys != certificates {
+                wrong.push(format!(
+                    "{place}.private_keys names {keys} files and {place}.certificates \
+                     {certificates}: one key for each, or none where they are in the same files"
+                ));
+            }
+        };
+        check("tls", tls.certificates.len(), tls.private_keys.len());
+        for listener in &self.settings.listeners {
+            let keys = listener.private_keys.len();
+            check("listener", listener.certificates.len(), keys);
+        }
+        for listener in self
+            .settings
+            .listeners
+            .iter()
+            .filter(|l| l.url.scheme.is_tls())
+        {
+            let ca = [&listener.client_ca, &tls.client_ca];
+            let has_ca = ca.iter().any(|path| !path.as_os_str().is_empty());
+            if tls.clients_of(listener) != ClientCertificates::None && !has_ca {
+                let url = &listener.url;
+                wrong.push(format!(
+                    "{url}: client certificates are asked for, but no client_ca says who issues \
+                     them"
+                ));
+            }
+        }
+        for message in wrong {
+            let place = self.origins.get("tls.private_keys");
+            let place = place.or_else(|| self.origins.get("tls.client_certificates"));
+            self.errors.push(Error::new(
+                place.cloned().unwrap_or(Origin::Default),
+                message,
+            ));
         }
     }
 

@@ -23,10 +23,13 @@ mod table;
 pub mod unit;
 mod value;
 
-pub use choice::{AclNomatch, AllowAnonymous, DeniedPublish, LogLevel, QueueDrop};
+pub use choice::{
+    AclNomatch, AllowAnonymous, ClientCertificates, DeniedPublish, ListenerClientCertificates,
+    LogLevel, QueueDrop, TlsVersion,
+};
 pub use error::{Error, Errors, Origin};
 pub use host::{Host, raise_limits};
 pub use listen::{Address, ListenUrl, Scheme};
 pub use load::{Loaded, Overrides, Source, Sources};
 pub use reload::{Change, changes, keep_restart_keys};
-pub use settings::{Auth, Limits, Listener, Mqtt, Node, Settings, Sys};
+pub use settings::{Auth, Limits, Listener, Mqtt, Node, Settings, Sys, Tls};

@@ -3,15 +3,20 @@
 
 use std::path::PathBuf;
 
-use super::choice::{AclNomatch, AllowAnonymous, DeniedPublish, LogLevel, QueueDrop};
+use super::choice::{
+    AclNomatch, AllowAnonymous, ClientCertificates, DeniedPublish, ListenerClientCertificates,
+    LogLevel, QueueDrop, TlsVersion,
+};
 use super::keys::{KEYS, LISTENER_KEYS};
-use super::listen::ListenUrl;
+use super::listen::{ListenUrl, Scheme};
+use crate::base::Network;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     pub node: Node,
     /// At least one.
     pub listeners: Vec<Listener>,
+    pub tls: Tls,
     pub mqtt: Mqtt,
     pub limits: Limits,
     pub auth: Auth,
@@ -36,8 +41,36 @@ pub struct Listener {
     pub url: ListenUrl,
     /// 0: only `limits.connections_max` holds.
     pub connections_max: u32,
+    /// Empty: none.
     pub mountpoint: String,
     pub proxy_protocol: bool,
+    pub proxy_timeout_s: u32,
+    pub trusted_proxies: Vec<Network>,
+    /// Empty: those of [`Tls`].
+    pub certificates: Vec<PathBuf>,
+    pub private_keys: Vec<PathBuf>,
+    pub client_certificates: ListenerClientCertificates,
+    /// Empty: that of [`Tls`], here and below.
+    pub client_ca: PathBuf,
+    pub client_crl: PathBuf,
+    pub websocket_path: String,
+    pub websocket_sub_protocol_required: bool,
+    /// Empty: all.
+    pub websocket_origins: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tls {
+    /// Empty: the broker makes one of its own.
+    pub certificates: Vec<PathBuf>,
+    /// Empty: they are in the files of the certificates.
+    pub private_keys: Vec<PathBuf>,
+    pub client_certificates: ClientCertificates,
+    pub client_ca: PathBuf,
+    /// Empty: none.
+    pub client_crl: PathBuf,
+    pub version_min: TlsVersion,
+    pub resumption: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -111,11 +144,12 @@ pub struct Sys {
 }
 
 impl Default for Settings {
-    /// Every key at the default that the table gives it, with one listener.
+    /// Every key at the default that the table gives it, with the default listeners.
     fn default() -> Self {
         let mut settings = Self {
             node: Node::default(),
-            listeners: vec![Listener::preset()],
+            listeners: Listener::presets(),
+            tls: Tls::default(),
             mqtt: Mqtt::default(),
             limits: Limits::default(),
             auth: Auth::default(),
@@ -129,6 +163,18 @@ impl Default for Settings {
     }
 }
 
+impl Tls {
+    /// What holds on one listener.
+    pub fn clients_of(&self, listener: &Listener) -> ClientCertificates {
+        match listener.client_certificates {
+            ListenerClientCertificates::Inherit => self.client_certificates,
+            ListenerClientCertificates::None => ClientCertificates::None,
+            ListenerClientCertificates::Optional => ClientCertificates::Optional,
+            ListenerClientCertificates::Required => ClientCertificates::Required,
+        }
+    }
+}
+
 impl Listener {
     /// A listener as `[[listener]]` with nothing below it would be.
     pub fn preset() -> Self {
@@ -138,6 +184,12 @@ impl Listener {
             debug_assert_eq!(set, Ok(()), "{}", key.path());
         }
         listener
+    }
+
+    /// Those of a broker that is told of none: one of each kind, on emqttd's ports.
+    pub fn presets() -> Vec<Self> {
+        let urls = [Scheme::Tcp, Scheme::Tls, Scheme::Ws, Scheme::Wss].map(ListenUrl::everywhere);
+        urls.map(Self::at).into()
     }
 
     /// One at `url`, else as [`Self::preset`].

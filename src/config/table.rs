@@ -3,10 +3,10 @@
 //! the test `documents` writes `etc/ringmq.toml` and `docs/configuration.md` anew.
 
 use super::keys::{
-    ACL_NOMATCH, ALLOW_ANONYMOUS, CHAIN, DENIED_PUBLISH, Key, Kind, LOG_LEVELS, Preset,
-    QUEUE_DROPS, Range, Reload,
+    ACL_NOMATCH, ALLOW_ANONYMOUS, CHAIN, CLIENT_CERTIFICATES, DENIED_PUBLISH,
+    LISTENER_CLIENT_CERTIFICATES, LOG_LEVELS, QUEUE_DROPS, TLS_VERSIONS,
 };
-use super::keys::{load, store};
+use super::keys::{Key, Kind, Preset, Range, Reload, load, store};
 use super::settings::{Listener, Settings};
 use crate::limits::*;
 
@@ -43,7 +43,13 @@ pub static SECTIONS: &[(&str, &str)] = &[
     ),
     (
         "listener",
-        "Where clients connect. Write `[[listener]]` once for each; none written: one as below.",
+        "Where clients connect. Write `[[listener]]` once for each; none written: \
+         tcp://0.0.0.0:1883, tls://0.0.0.0:8883, ws://0.0.0.0:8083 and wss://0.0.0.0:8084.",
+    ),
+    (
+        "tls",
+        "Certificates of the listeners with TLS. Files are looked at again when they change and \
+         after SIGHUP; connections that are up keep what they have.",
     ),
     (
         "mqtt",
@@ -81,6 +87,26 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         Live, "s",
         "How long a stop may take to tell clients, publish wills and write out what waits. What \
          is not done by then is left.";
+
+    tls.certificates: Kind::Paths, Text(""), NewConnections, "",
+        "Certificate chains in PEM, the server's own certificate first in each file. Clients get \
+         the one for the name that they ask for (SNI), others the first. Empty: the broker makes \
+         one for this host's names in `certificates/` of the data folder and renews it.";
+    tls.private_keys: Kind::Paths, Text(""), NewConnections, "",
+        "Private keys in PEM, in the order of the certificates. Empty: each is in the file of its \
+         certificate.";
+    tls.client_certificates: CLIENT_CERTIFICATES, Text("none"), NewConnections, "",
+        "Whether clients show a certificate that one of `tls.client_ca` has issued.";
+    tls.client_ca: Kind::Path, Text(""), NewConnections, "",
+        "Certificates, in PEM, of those who issue the clients'.";
+    tls.client_crl: Kind::Path, Text(""), NewConnections, "",
+        "Revocation lists in PEM, one of each issuer: with it, a client whose certificate is on a \
+         list, or whose issuer has none, is refused. Empty: none is looked at.";
+    tls.version_min: TLS_VERSIONS, Text("1.2"), NewConnections, "",
+        "Oldest version of TLS that is spoken.";
+    tls.resumption: Kind::Bool, Bool(true), NewConnections, "",
+        "Whether clients may resume sessions, by ticket or session id, which spares both sides \
+         most of a handshake. A change of `tls.client_ca` or `tls.client_crl` ends all of them.";
 
     mqtt.packet_bytes_max: Kind::Size(Range::of(PACKET_BYTES_FLOOR, PACKET_BYTES_CEILING)),
         Number(PACKET_BYTES_DEFAULT), NewConnections, "bytes",
@@ -231,15 +257,42 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
 /// The keys of one `[[listener]]`.
 pub static LISTENER_KEYS: &[Key<Listener>] = keys! { Listener,
     listener.url: Kind::Url, Text("tcp://0.0.0.0:1883"), Restart, "",
-        "Address and port. Port 0 picks a free one and prints it. The schemes tls, ws, wss and \
-         unix are understood but not in this build yet.";
+        "What is spoken and where: tcp, tls (MQTTS), ws (WebSocket) or wss with address and port, \
+         or unix with a path. Without a port: 1883, 8883, 8083 or 8084. Port 0 picks a free one and \
+         prints it.";
     listener.connections_max: Kind::Number(
             Range::or_zero(100_000_000, "only limits.connections_max holds")),
         Number(0), Restart, "connections",
         "Most connections on this listener at a time.";
     listener.mountpoint: Kind::Mountpoint, Text(""), Restart, "",
-        "Prefix for the topics of this listener's clients. Not in this build yet.";
+        "Prefix for the topics of this listener's clients, who do not see it: what they publish, \
+         subscribe and leave as a will lies below it. `tenant/7/` keeps them in a room of their \
+         own.";
     listener.proxy_protocol: Kind::Bool, Bool(false), Restart, "",
-        "Whether a load balancer in front says by the PROXY protocol who connects. Not in this \
-         build yet.";
+        "Whether a load balancer in front says by the PROXY protocol (version 1 or 2) who \
+         connects. Then every connection has to begin so, and come from one of `trusted_proxies`.";
+    listener.proxy_timeout_s: Kind::Duration(Range::of(1, 600)), Number(PROXY_TIMEOUT_S_DEFAULT),
+        Restart, "s",
+        "Time for the PROXY header to be there.";
+    listener.trusted_proxies: Kind::Networks, Text(""), Restart, "",
+        "Addresses of load balancers whose PROXY headers and `X-Forwarded-For` are believed. Those \
+         who connect to a unix socket are trusted.";
+    listener.certificates: Kind::Paths, Text(""), Restart, "",
+        "As `tls.certificates`, for this listener; empty: those.";
+    listener.private_keys: Kind::Paths, Text(""), Restart, "",
+        "As `tls.private_keys`, for `certificates` of this listener.";
+    listener.client_certificates: LISTENER_CLIENT_CERTIFICATES, Text("inherit"), Restart, "",
+        "As `tls.client_certificates`, for this listener.";
+    listener.client_ca: Kind::Path, Text(""), Restart, "",
+        "As `tls.client_ca`, for this listener; empty: that.";
+    listener.client_crl: Kind::Path, Text(""), Restart, "",
+        "As `tls.client_crl`, for this listener; empty: that.";
+    listener.websocket_path: Kind::UrlPath, Text("/mqtt"), Restart, "",
+        "Where in the URL WebSocket is.";
+    listener.websocket_sub_protocol_required: Kind::Bool, Bool(true), Restart, "",
+        "Whether a WebSocket has to ask for the sub-protocol `mqtt` or `mqttv3.1` (emqttd's \
+         `websocket_protocol_header`).";
+    listener.websocket_origins: Kind::Origins, Text(""), Restart, "",
+        "Pages that may open a WebSocket, by their origin, as `https://app.example.org`. Empty: \
+         all. Clients that are no browsers name none, and are not held to this.";
 };

@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::choice::{AclNomatch, AllowAnonymous, DeniedPublish, LogLevel, QueueDrop};
+use super::choice::{
+    AclNomatch, AllowAnonymous, ClientCertificates, DeniedPublish, ListenerClientCertificates,
+    LogLevel, QueueDrop, TlsVersion,
+};
 use super::cpus;
 use super::listen::ListenUrl;
+use crate::base::Network;
 
 /// What a [`Kind`](super::keys::Kind) makes of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +105,40 @@ text_slot!(
     |text| DeniedPublish::from_word(&text),
     |this| this.word().into()
 );
+text_slot!(
+    ClientCertificates,
+    |text| ClientCertificates::from_word(&text),
+    |this| this.word().into()
+);
+text_slot!(
+    ListenerClientCertificates,
+    |text| ListenerClientCertificates::from_word(&text),
+    |this| this.word().into()
+);
+text_slot!(TlsVersion, |text| TlsVersion::from_word(&text), |this| this
+    .word()
+    .into());
+text_slot!(
+    Vec<PathBuf>,
+    |text| Some(items(&text).map(PathBuf::from).collect()),
+    |this| {
+        let paths: Vec<_> = this.iter().map(|path| path.display().to_string()).collect();
+        paths.join(",")
+    }
+);
+text_slot!(
+    Vec<Network>,
+    |text| items(&text).map(|item| item.parse().ok()).collect(),
+    |this| {
+        let networks: Vec<_> = this.iter().map(Network::to_string).collect();
+        networks.join(",")
+    }
+);
+text_slot!(
+    Vec<String>,
+    |text| Some(items(&text).map(str::to_owned).collect()),
+    |this| this.join(",")
+);
 text_slot!(ListenUrl, |text| text.parse().ok(), |this| this.to_string());
 
 impl Slot for Vec<u16> {
@@ -126,6 +164,13 @@ impl Value {
             Self::Cpus(cpus) => cpus::format_list(cpus),
         }
     }
+}
+
+/// The items of a list with commas between.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
 }
 
 #[cold]

@@ -102,6 +102,7 @@ pub struct NodeStatus {
     pub retained_bytes: u64,
     pub memory: Memory,
     pub ledger: Ledger,
+    pub handshakes: Handshakes,
     /// Refusals by reason, those that happened.
     pub refusals: Vec<Count>,
 }
@@ -125,6 +126,29 @@ pub struct ListenerStatus {
     pub connections: u64,
     /// 0: only the process-wide limit holds.
     pub connections_max: u64,
+    /// Those with TLS have at least one.
+    pub certificates: Vec<CertificateStatus>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CertificateStatus {
+    /// Names that it is for.
+    pub names: Vec<String>,
+    /// Negative once it has ended.
+    pub days_left: i64,
+    /// SHA-256, as openssl writes it.
+    pub fingerprint: String,
+    /// The broker has made it.
+    pub is_own: bool,
+}
+
+/// TLS handshakes that were completed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Handshakes {
+    pub full: u64,
+    pub resumed: u64,
 }
 
 /// Memory of the queues of all clients.

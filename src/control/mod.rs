@@ -11,9 +11,9 @@ mod server;
 mod supervisor;
 
 pub use api::{
-    Client as ClientInfo, ClientDetail, Count, Ledger, ListenerStatus, Memory, NodeStatus, Page,
-    Plugin, Process, ReloadReport, Reply, Request, ShardStatus, State, Status, Stopped,
-    Subscription,
+    CertificateStatus, Client as ClientInfo, ClientDetail, Count, Handshakes, Ledger,
+    ListenerStatus, Memory, NodeStatus, Page, Plugin, Process, ReloadReport, Reply, Request,
+    ShardStatus, State, Status, Stopped, Subscription,
 };
 pub use client::{Client, Unreachable};
 pub use folder::{DataDir, Lock};

@@ -1,6 +1,7 @@
 //! One connection as the driver sees it: a descriptor and a few flags. It holds no buffer: input is
 //! read into the shard's scratch buffer, output waits in the shard's outboxes.
 
+use super::layer::Layers;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use std::os::fd::OwnedFd;
@@ -23,13 +24,22 @@ pub struct Connection {
     pub blocked: bool,
     /// The shard waits to hear that the outbox has emptied.
     pub drain_due: bool,
-    /// The shard has let go of it: flush, then close.
-    pub closing: bool,
-    /// The last byte was sent and the sending side closed: wait for the peer to end too.
-    pub finished: bool,
+    pub stage: Stage,
+    /// What lies between the socket and MQTT; a plain connection has nothing there.
+    pub layers: Option<Box<Layers>>,
 }
 
-const _: () = assert!(std::mem::size_of::<Option<Connection>>() <= 20);
+/// How far a connection is on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Open,
+    /// The shard has let go of it: flush, then close.
+    Closing,
+    /// The last byte was sent and the sending side closed: wait for the peer to end too.
+    Finished,
+}
+
+const _: () = assert!(std::mem::size_of::<Option<Connection>>() <= 24);
 
 /// What a receive came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +73,15 @@ impl Connection {
             ended: false,
             blocked: false,
             drain_due: false,
-            closing: false,
-            finished: false,
+            stage: Stage::Open,
+            layers: None,
         }
+    }
+
+    /// Whether the shard has let go of it.
+    #[inline]
+    pub fn is_closing(&self) -> bool {
+        self.stage != Stage::Open
     }
 }
 

@@ -1,13 +1,18 @@
 //! Listening and accepting without blocking.
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::Path;
 
 /// Connections that the kernel holds for us at most; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
+/// Who may connect to a socket in the file system: its owner and group.
+const UNIX_MODE: u32 = 0o660;
 
 /// A listening socket of one shard.
 pub struct Listener {
@@ -21,7 +26,8 @@ pub struct Listener {
 /// What an attempt to accept came to.
 #[derive(Debug)]
 pub enum Accepted {
-    Connection(OwnedFd, SocketAddr),
+    /// With the peer's address; a client of a unix socket has none.
+    Connection(OwnedFd, Option<SocketAddr>),
     /// Nobody waits.
     Nobody,
     /// The one who waited has gone again: look for the next.
@@ -50,10 +56,10 @@ impl Listener {
     pub fn accept(&self) -> Accepted {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         match rustix::net::acceptfrom_with(&self.socket, flags) {
-            Ok((socket, peer)) => match peer.map(SocketAddr::try_from) {
-                Some(Ok(peer)) => Accepted::Connection(socket, peer),
-                _ => Accepted::Gone,
-            },
+            Ok((socket, peer)) => {
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                Accepted::Connection(socket, peer)
+            }
             Err(Errno::AGAIN) => Accepted::Nobody,
             Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
                 Accepted::NoRoom(error.into())
@@ -97,19 +103,29 @@ pub fn check_free(address: SocketAddr) -> io::Result<()> {
 /// # Errors
 /// It is not an internet socket.
 pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    to_std(rustix::net::getsockname(socket)?)
+    Ok(SocketAddr::try_from(rustix::net::getsockname(socket)?)?)
 }
 
-/// The address of the peer.
+/// A listening socket in the file system, which the owner and the group of this process may use.
+/// A file that was left there by a process that is gone is replaced.
 ///
 /// # Errors
-/// The connection is over.
-pub fn peer_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    to_std(rustix::net::getpeername(socket)?.ok_or(io::ErrorKind::NotConnected)?)
-}
-
-fn to_std(address: SocketAddrAny) -> io::Result<SocketAddr> {
-    Ok(SocketAddr::try_from(address)?)
+/// The path is too long, in use, or not allowed.
+pub fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = || rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        if rustix::net::connect(&socket()?, &address) != Err(Errno::CONNREFUSED) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        fs::remove_file(path)?;
+    }
+    let socket = socket()?;
+    rustix::net::bind(&socket, &address)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(UNIX_MODE))?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
 }
 
 fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
@@ -157,9 +173,23 @@ mod tests {
         let Accepted::Connection(socket, peer) = listener.accept() else {
             panic!("a client waits");
         };
-        assert_eq!(peer, client.local_addr().unwrap());
-        assert_eq!(peer_address(&socket).unwrap(), peer);
+        assert_eq!(peer, Some(client.local_addr().unwrap()));
         assert!(sockopt::tcp_nodelay(&socket).unwrap());
         assert!(matches!(listener.accept(), Accepted::Nobody));
+    }
+
+    #[test]
+    fn a_socket_file_that_was_left_behind_is_replaced() {
+        let path = std::env::temp_dir().join(format!("ringmq-unix-{}", std::process::id()));
+        let listener = Listener::new(bind_unix(&path).unwrap(), 0);
+        let in_use = bind_unix(&path).unwrap_err();
+        assert_eq!(in_use.kind(), io::ErrorKind::AddrInUse);
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, UNIX_MODE);
+        drop(listener);
+        let listener = Listener::new(bind_unix(&path).unwrap(), 0);
+        let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        assert!(matches!(listener.accept(), Accepted::Connection(_, None)));
+        fs::remove_file(&path).unwrap();
     }
 }

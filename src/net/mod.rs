@@ -3,7 +3,9 @@
 
 pub mod bell;
 pub mod bucket;
+pub mod certificates;
 pub mod connection;
+pub mod layer;
 pub mod listener;
 pub mod poller;
 

@@ -1,12 +1,13 @@
 //! A whole broker: its shards, its listeners, and the way to talk to them.
 
+use super::doors::Doors;
 use super::driver::{Crowd, Seat};
 use super::mail::{Ask, Mail, Report};
 use super::mesh::{Address, Mailbox, Outgoing, mailboxes};
 use super::post::Post;
-use super::{executor, options, sys_topics};
+use super::{certificates, executor, options, sys_topics};
 use crate::base::ShardId;
-use crate::config::{Scheme, Settings, cpus};
+use crate::config::{self, Scheme, Settings, cpus};
 use crate::identity::Authority;
 use crate::identity::plugin::Plugins;
 use crate::net::listener;
@@ -31,19 +32,20 @@ pub struct Broker {
     pub(super) listening: Vec<Listening>,
     pub(super) crowd: Arc<Crowd>,
     pub(super) cpus: Vec<Option<u16>>,
-    pub(super) settings: Mutex<Settings>,
+    pub(super) settings: Arc<Mutex<Settings>>,
     pub(super) authority: Arc<Authority>,
     pub(super) plugins: Plugins,
+    pub(super) doors: Arc<Doors>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Dropped to end the thread that publishes `$SYS`.
-    sys_end: Mutex<Option<Sender<()>>>,
+    /// Dropped to end the threads that publish `$SYS` and look after certificates.
+    ends: Mutex<Vec<Sender<()>>>,
 }
 
 /// A configured listener and the address that it got.
 #[derive(Clone, Debug)]
 pub struct Listening {
     pub scheme: Scheme,
-    pub address: SocketAddr,
+    pub address: config::Address,
     /// 0: only the limit of the process.
     pub connections_max: u32,
 }
@@ -65,6 +67,7 @@ impl Broker {
     pub fn start(settings: Settings) -> io::Result<Broker> {
         let placement = cpus::place(&settings.node).map_err(io::Error::other)?;
         let shards = placement.shards as u16;
+        let doors = Doors::open(&settings).map_err(io::Error::other)?;
         let (listening, mut sockets) = listen(&settings, shards)?;
         let (mailboxes, addresses) = mailboxes(shards, settings.limits.mailbox_slots as usize)?;
         let authority = Authority::start(
@@ -89,9 +92,10 @@ impl Broker {
             cpus: pinned(&placement),
             authority,
             plugins,
-            settings: Mutex::new(settings),
+            doors: Arc::new(doors),
+            settings: Arc::new(Mutex::new(settings)),
             threads: Mutex::new(Vec::new()),
-            sys_end: Mutex::new(None),
+            ends: Mutex::new(Vec::new()),
         };
         let started = broker.start_shards(mailboxes, &mut sockets);
         if let Err(error) = started {
@@ -99,14 +103,18 @@ impl Broker {
             return Err(error);
         }
         broker.start_sys_topics();
+        broker.start_watching_certificates();
         Ok(broker)
     }
 
-    /// Where it listens, in the order of the configuration.
+    /// Where it listens, in the order of the configuration, but for unix sockets.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listening
-            .iter()
-            .map(|listening| listening.address)
+        let addresses = self.listening.iter();
+        addresses
+            .filter_map(|listening| match listening.address {
+                config::Address::Inet(address) => Some(address),
+                config::Address::Path(_) => None,
+            })
             .collect()
     }
 
@@ -121,7 +129,7 @@ impl Broker {
     /// Stops listening, tells the clients, writes out what waits and ends the shards; gives up on
     /// connections after `deadline`. A second call finds nothing to do.
     pub fn stop(&self, deadline: Duration) -> Ended {
-        drop(lock(&self.sys_end).take());
+        lock(&self.ends).clear();
         let until = Instant::now() + deadline;
         let shards = self.addresses.len();
         let (reply, replies) = bounded(shards);
@@ -137,6 +145,7 @@ impl Broker {
         }
         self.authority.end();
         self.plugins.close();
+        self.remove_socket_files();
         let threads = std::mem::take(&mut *lock(&self.threads));
         let asked = threads.len();
         let joined = threads.into_iter().filter_map(join_within).count();
@@ -188,6 +197,7 @@ impl Broker {
             let listeners = std::mem::take(&mut sockets[usize::from(id)]);
             let out = Outgoing::new(self.addresses.clone());
             let (directory, crowd) = (directory.clone(), self.crowd.clone());
+            let doors = self.doors.rules();
             let make_seat = move || Seat {
                 id: ShardId(id),
                 shards,
@@ -205,6 +215,7 @@ impl Broker {
                 gate,
                 crowd,
                 reach,
+                doors,
             };
             let cpu = self.cpus[usize::from(id)];
             let thread = executor::spawn(id, cpu, make_seat, ready.clone())?;
@@ -216,6 +227,31 @@ impl Broker {
             readiness.recv().map_err(|_| gone())??;
         }
         Ok(())
+    }
+
+    /// Exchanges certificates when their files have changed and do not change any more.
+    fn start_watching_certificates(&self) {
+        let (end, ended) = bounded(0);
+        let (doors, addresses) = (self.doors.clone(), self.addresses.clone());
+        let settings = self.settings.clone();
+        let watch = move || certificates::watch(&doors, &settings, &addresses, &ended);
+        let named = std::thread::Builder::new().name("certificates".into());
+        match named.spawn(watch) {
+            Ok(_) => lock(&self.ends).push(end),
+            Err(error) => {
+                tracing::error!(%error, "no thread for certificates: changes wait for SIGHUP");
+            }
+        }
+    }
+
+    /// Files of unix sockets that nobody listens to any more.
+    fn remove_socket_files(&self) {
+        for listening in &self.listening {
+            if let config::Address::Path(path) = &listening.address {
+                // Somebody may have tidied up before us.
+                let _ = std::fs::remove_file(path);
+            }
+        }
     }
 
     fn start_sys_topics(&self) {
@@ -230,7 +266,7 @@ impl Broker {
             .name("sys-topics".into())
             .spawn(move || publisher.run(interval, &ended))
         {
-            Ok(_) => *lock(&self.sys_end) = Some(end),
+            Ok(_) => lock(&self.ends).push(end),
             Err(error) => tracing::error!(%error, "no thread for $SYS: it is not published"),
         }
     }
@@ -246,17 +282,26 @@ fn listen(settings: &Settings, shards: u16) -> io::Result<(Vec<Listening>, Vec<S
     for (configured, index) in settings.listeners.iter().zip(0u16..) {
         let url = &configured.url;
         let failed = |error: io::Error| io::Error::new(error.kind(), format!("{url}: {error}"));
-        let wanted = match (url.scheme, url.inet()) {
-            (Scheme::Tcp, Some(address)) => address,
-            _ => return Err(failed(io::Error::other("not served by this version"))),
+        let address = match &url.address {
+            config::Address::Inet(wanted) => {
+                listener::check_free(*wanted).map_err(failed)?;
+                let mut address = *wanted;
+                for of_shard in &mut sockets {
+                    let socket = listener::bind(address).map_err(failed)?;
+                    address = listener::local_address(&socket).map_err(failed)?;
+                    of_shard.push((socket, index));
+                }
+                config::Address::Inet(address)
+            }
+            config::Address::Path(path) => {
+                // One file, one queue: the shards take from it in turns.
+                let socket = listener::bind_unix(path).map_err(failed)?;
+                for of_shard in &mut sockets {
+                    of_shard.push((socket.try_clone().map_err(failed)?, index));
+                }
+                url.address.clone()
+            }
         };
-        listener::check_free(wanted).map_err(failed)?;
-        let mut address = wanted;
-        for of_shard in &mut sockets {
-            let socket = listener::bind(address).map_err(failed)?;
-            address = listener::local_address(&socket).map_err(failed)?;
-            of_shard.push((socket, index));
-        }
         listening.push(Listening {
             scheme: url.scheme,
             address,

@@ -1,8 +1,10 @@
 //! What lies in a shard's mailbox: mail of other shards, connections, and questions of the control
 //! plane.
 
+use super::driver::Tallies;
 use crate::base::Peer;
 use crate::message::Message;
+use crate::net::layer::{Layers, Rules};
 use crate::shard::{ClientInfo, ConnId, Envelope, Options, Revision, ShardStats, Verdict};
 use crossbeam_channel::Sender;
 use std::os::fd::OwnedFd;
@@ -29,6 +31,7 @@ pub struct Passed {
     pub peer: Peer,
     /// All that was read from it so far.
     pub bytes: Vec<u8>,
+    pub layers: Option<Box<Layers>>,
 }
 
 /// What the control plane wants of a shard. Answers go to channels with room for them; whoever
@@ -51,6 +54,8 @@ pub enum Ask {
         reply: Sender<bool>,
     },
     Reload(Box<Options>, Reach),
+    /// Other rules for whoever connects from now on: one for each listener, as before.
+    Doors(Arc<[Rules]>),
     /// A message of the broker itself.
     Publish(Message),
     /// The answer to a question of authentication.
@@ -76,6 +81,10 @@ pub struct Reach {
     pub by_listener_max: Vec<u32>,
     /// New connections a second of this shard; 0: any.
     pub connect_rate_max: u32,
+    /// Time for TLS and WebSocket to be up, in milliseconds.
+    pub opening_ms_max: u64,
+    /// Time for a PROXY header to be there, in milliseconds, of each listener.
+    pub proxy_ms_by_listener: Vec<u64>,
 }
 
 /// A shard's numbers at one moment.
@@ -84,6 +93,7 @@ pub struct Report {
     pub connections: u32,
     pub stats: ShardStats,
     pub pauses: Pauses,
+    pub tallies: Tallies,
 }
 
 /// How often accepting was paused, by reason.

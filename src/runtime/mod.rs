@@ -1,7 +1,9 @@
 //! What carries the shards: threads, io_uring executors, mailboxes, clocks, start and end.
 
 mod broker;
+mod certificates;
 mod clock;
+mod doors;
 mod driver;
 mod executor;
 mod mail;
@@ -14,4 +16,5 @@ pub mod readiness;
 mod sys_topics;
 
 pub use broker::{Broker, Ended, Listening};
+pub use driver::Tallies;
 pub use mail::{Pauses, Report};

@@ -1,17 +1,19 @@
 //! The broker as the control plane sees it.
 
 use super::broker::{ANSWER_WITHIN, Broker, ask, lock};
+use super::certificates::post_rules;
 use super::mail::{Ask, Report};
 use super::options;
 use crate::base::ShardId;
 use crate::codec::Version;
-use crate::config::Settings;
+use crate::config::{Address, Settings};
 use crate::control::{
-    ClientDetail, ClientInfo, Count, Ledger, ListenerStatus, Memory, Node, NodeStatus, Page,
-    Plugin, ShardStatus, Stopped, Subscription,
+    CertificateStatus, ClientDetail, ClientInfo, Count, Handshakes, Ledger, ListenerStatus, Memory,
+    Node, NodeStatus, Page, Plugin, ShardStatus, Stopped, Subscription,
 };
 use crate::identity::plugin::Listed;
 use crate::limits::EXPIRY_NEVER_S;
+use crate::net::layer::Why;
 use crate::shard::{self, Drop, Refusal, owner_of};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,11 +41,17 @@ impl Node for Broker {
                 budget_bytes: settings.limits.memory_budget_bytes,
             },
             ledger: ledger(&reports),
+            handshakes: Handshakes {
+                full: sum_of(&reports, |r| r.tallies.handshakes_full),
+                resumed: sum_of(&reports, |r| r.tallies.handshakes_resumed),
+            },
             refusals: refusals(&reports),
         })
     }
 
     fn reload(&self, settings: &Settings) -> Result<(), String> {
+        self.doors.reload(settings)?;
+        post_rules(&self.doors, &self.addresses)?;
         self.plugins.reload()?;
         let shards = self.addresses.len() as u16;
         for (address, shard) in self.addresses.iter().zip(0..) {
@@ -144,13 +152,31 @@ impl Broker {
 
     fn listener_status(&self) -> Vec<ListenerStatus> {
         let counts = self.crowd.by_listener.iter();
-        self.listening
-            .iter()
+        let listening = self.listening.iter().enumerate();
+        listening
             .zip(counts)
-            .map(|(listening, count)| ListenerStatus {
-                url: format!("{}://{}", listening.scheme.word(), listening.address),
+            .map(|((at, listening), count)| ListenerStatus {
+                url: match &listening.address {
+                    Address::Inet(address) => format!("{}://{address}", listening.scheme.word()),
+                    Address::Path(path) => {
+                        format!("{}://{}", listening.scheme.word(), path.display())
+                    }
+                },
+                certificates: self.certificate_status(at),
                 connections: count.load(Ordering::Relaxed).into(),
                 connections_max: listening.connections_max.into(),
+            })
+            .collect()
+    }
+
+    fn certificate_status(&self, listener: usize) -> Vec<CertificateStatus> {
+        let certificates = self.doors.certificates(listener).into_iter();
+        certificates
+            .map(|certificate| CertificateStatus {
+                names: certificate.facts.names,
+                days_left: certificate.days_left,
+                fingerprint: certificate.facts.fingerprint,
+                is_own: certificate.is_own,
             })
             .collect()
     }
@@ -184,11 +210,19 @@ fn refusals(reports: &[Report]) -> Vec<Count> {
         let of_shard = |r: &Report| r.stats.counters.refused[why as usize];
         found.push((why.name(), reports.iter().map(of_shard).sum()));
     }
-    let pauses = |f: fn(&Report) -> u64| reports.iter().map(f).sum();
+    for why in Why::ALL {
+        let of_shard = |r: &Report| r.tallies.refused[why as usize];
+        found.push((why.name(), reports.iter().map(of_shard).sum()));
+    }
+    let pauses = |f: fn(&Report) -> u64| sum_of(reports, f);
     found.push(("connect_rate", pauses(|r| r.pauses.connect_rate)));
     found.push(("connections_max", pauses(|r| r.pauses.connections_max)));
     found.push(("open_files", pauses(|r| r.pauses.no_files)));
     counts(found.into_iter())
+}
+
+fn sum_of(reports: &[Report], f: fn(&Report) -> u64) -> u64 {
+    reports.iter().map(f).sum()
 }
 
 /// Those that happened.

@@ -19,6 +19,12 @@ pub fn options(settings: &Settings, shard: u16, shards: u16) -> Options {
         node: settings.node.name.as_str().into(),
         presence: settings.sys.presence,
         durable: false,
+        mountpoints: settings
+            .listeners
+            .iter()
+            .map(|l| Some(l.mountpoint.as_str()).filter(|prefix| !prefix.is_empty()))
+            .map(|prefix| prefix.map(Into::into))
+            .collect(),
         mqtt: mqtt(settings),
         limits: limits(settings, u64::from(shards)),
         access: access(settings),
@@ -36,6 +42,12 @@ pub fn reach(settings: &Settings, shards: u16) -> Reach {
             .map(|l| l.connections_max)
             .collect(),
         connect_rate_max: rate.div_ceil(u32::from(shards)),
+        opening_ms_max: u64::from(settings.mqtt.connect_timeout_s) * 1000,
+        proxy_ms_by_listener: settings
+            .listeners
+            .iter()
+            .map(|l| u64::from(l.proxy_timeout_s) * 1000)
+            .collect(),
     }
 }
 

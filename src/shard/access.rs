@@ -211,10 +211,12 @@ impl Shard {
         let will_topic = will.map(|will| will.message.content().topic.to_owned());
         for text in filters {
             let levels = crate::codec::Filter::parse(&text).map_or(&*text, |filter| filter.levels);
+            let levels = &*self.unmounted(id, levels);
             if !self.allows_subscribe(id, levels, fx) {
                 self.unsubscribe(slot, &text, fx);
             }
         }
+        let will_topic = will_topic.map(|topic| self.unmounted(id, &topic));
         if will_topic.is_some_and(|topic| !self.allows_publish(id, &topic, fx)) {
             let session = self.sessions.get_mut(slot).expect("looked up before");
             session.will = None;

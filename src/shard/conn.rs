@@ -5,6 +5,7 @@ use crate::base::{Now, Peer};
 use crate::codec::{self, Ack, AckKind, PublishHead, QoS, ReasonCode, Version};
 use crate::message::Content;
 use crate::session::{Aliases, alias, will::Will};
+use std::sync::Arc;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +65,21 @@ pub struct Rare {
     pub aliases: Aliases,
     /// CONNECT, while it is decided.
     pub connect: Option<PendingConnect>,
+    /// Prefix of the client's topics.
+    pub mountpoint: Option<Arc<str>>,
     /// Authentication Method of CONNECT.
     pub method: Option<Box<str>>,
     /// What the authenticator wants to see again with the next step.
     pub auth_state: Option<Box<[u8]>>,
     /// Whether a re-authentication is going on (section 4.12.1).
     pub reauthenticating: bool,
+}
+
+impl Rare {
+    /// Whether some of it is needed as long as the connection lasts.
+    pub fn stays(&self) -> bool {
+        self.method.is_some() || self.mountpoint.is_some()
+    }
 }
 
 /// What CONNECT asked for.
@@ -133,10 +143,35 @@ impl Conn {
         self.rare.get_or_insert_default()
     }
 
+    /// Whether its topics lie below a prefix.
+    #[inline]
+    pub fn is_mounted(&self) -> bool {
+        self.mountpoint().is_some()
+    }
+
+    /// The prefix of its topics.
+    #[inline]
+    pub fn mountpoint(&self) -> Option<&str> {
+        self.rare.as_ref()?.mountpoint.as_deref()
+    }
+
+    /// A topic as the client knows it. What lies elsewhere (it subscribed when it came through
+    /// another listener) keeps its whole name.
+    pub fn unmounted<'a>(&self, topic: &'a str) -> &'a str {
+        let prefix = self.mountpoint().unwrap_or_default();
+        match topic.strip_prefix(prefix) {
+            Some(rest) if !rest.is_empty() => rest,
+            _ => topic,
+        }
+    }
+
     /// Appends PUBLISH to `out`. False, and nothing appended, when it is larger than the client
     /// takes (MQTT-3.1.2-24).
     pub fn put_publish(&mut self, now: Now, message: &Outgoing<'_>, out: &mut Vec<u8>) -> bool {
-        let topic = message.content.topic;
+        let topic = match self.is_mounted() {
+            true => self.unmounted(message.content.topic),
+            false => message.content.topic,
+        };
         let naming = match self.alias_maximum {
             0 => alias::Outgoing::Full,
             maximum => self.rare_mut().aliases.outgoing(topic, maximum),

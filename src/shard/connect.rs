@@ -62,7 +62,11 @@ impl Shard {
             return self.refuse(id, refused, fx);
         }
         let attempt = self.ticket();
-        let pending = self.pending(now, &connect);
+        let mountpoint = self
+            .conns
+            .get(id.0)
+            .and_then(|conn| self.mountpoint(&conn.peer));
+        let pending = self.pending(now, &connect, mountpoint.as_deref());
         let conn = self.conns.get_mut(id.0).expect("looked up just now");
         let properties = &connect.properties;
         conn.phase = Phase::Authenticating;
@@ -86,6 +90,7 @@ impl Shard {
             step: AuthStep::Connect,
         };
         let rare = conn.rare_mut();
+        rare.mountpoint = mountpoint;
         rare.method = request.method.clone();
         rare.connect = Some(pending);
         self.ask(now, request, fx);
@@ -174,7 +179,7 @@ impl Shard {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let pending = conn.rare.as_ref().and_then(|rare| rare.connect.as_ref());
         let will = pending.and_then(|pending| pending.will.as_ref());
-        let topic = will.map(|will| will.message.content().topic);
+        let topic = will.map(|will| conn.unmounted(will.message.content().topic));
         if topic.is_none_or(|topic| self.allows_will(id, &grant, topic)) {
             return self.establish(now, id, grant, fx);
         }
@@ -248,7 +253,12 @@ impl Shard {
         Ok(())
     }
 
-    fn pending(&mut self, now: Now, connect: &Connect<'_>) -> PendingConnect {
+    fn pending(
+        &mut self,
+        now: Now,
+        connect: &Connect<'_>,
+        mountpoint: Option<&str>,
+    ) -> PendingConnect {
         let mqtt = &self.options.mqtt;
         let asked_s = match (connect.version, connect.clean_start) {
             (Version::V5, _) => connect.properties.session_expiry_s.unwrap_or(0),
@@ -258,8 +268,9 @@ impl Shard {
         let expiry_s = asked_s.min(mqtt.session_expiry_max_s);
         let assigned = connect.client_id.is_empty();
         let will = connect.will.as_ref().map(|will| {
+            let mounted = mountpoint.map(|prefix| [prefix, will.topic].concat());
             let content = Content {
-                topic: will.topic,
+                topic: mounted.as_deref().unwrap_or(will.topic),
                 payload: will.payload,
                 properties: will.properties,
                 qos: will.qos,
@@ -339,7 +350,7 @@ impl Shard {
         conn.session = slot;
         conn.silence_ms_max = u32::from(keep_alive_s) * 100 * self.options.mqtt.keep_alive_tenths;
         conn.last_packet_ms = now.ms;
-        let keep_rare = conn.rare.as_ref().is_some_and(|rare| rare.method.is_some());
+        let keep_rare = conn.rare.as_ref().is_some_and(|rare| rare.stays());
         let version = conn.version;
         let session = self.sessions.get_mut(slot).expect("found or made just now");
         session.conn = Some(id);

@@ -143,7 +143,8 @@ impl Shard {
             packet_id: 0,
             ids: terms.ids,
         };
-        let sent = if parcel.has_many && conn.alias_maximum == 0 && terms.ids.is_empty() {
+        let shares = conn.alias_maximum == 0 && !conn.is_mounted() && terms.ids.is_empty();
+        let sent = if parcel.has_many && shares {
             let image = self
                 .images
                 .of(now, conn.version, &message, &mut parcel.made);

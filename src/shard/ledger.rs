@@ -134,6 +134,10 @@ pub enum Refusal {
     ConnectTimeout,
     /// The first bytes were no CONNECT that this broker speaks.
     NotMqtt,
+    /// An HTTP request where MQTT is spoken.
+    HttpOnMqtt,
+    /// TLS where MQTT is spoken without.
+    TlsOnMqtt,
     /// A packet that breaks the format or the protocol.
     ProtocolViolation,
     /// Larger than the broker's Maximum Packet Size.
@@ -170,9 +174,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in the order of [`Counters::refused`].
-    pub const ALL: [Refusal; 18] = [
+    pub const ALL: [Refusal; 20] = [
         Refusal::ConnectTimeout,
         Refusal::NotMqtt,
+        Refusal::HttpOnMqtt,
+        Refusal::TlsOnMqtt,
         Refusal::ProtocolViolation,
         Refusal::PacketTooLarge,
         Refusal::ClientId,
@@ -196,6 +202,8 @@ impl Refusal {
         match self {
             Refusal::ConnectTimeout => "connect_timeout",
             Refusal::NotMqtt => "not_mqtt",
+            Refusal::HttpOnMqtt => "http_on_mqtt",
+            Refusal::TlsOnMqtt => "tls_on_mqtt",
             Refusal::ProtocolViolation => "protocol_violation",
             Refusal::PacketTooLarge => "packet_too_large",
             Refusal::ClientId => "client_id",

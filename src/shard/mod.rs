@@ -23,6 +23,7 @@ mod durable;
 mod inspect;
 pub mod ledger;
 pub mod mail;
+mod mount;
 pub mod options;
 pub mod outboxes;
 mod packets;

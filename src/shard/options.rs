@@ -21,6 +21,8 @@ pub struct Options {
     /// Whether there is a store that takes [`Effects::changes`](super::Effects::changes). Fixed
     /// from the start on.
     pub durable: bool,
+    /// Of each listener, what goes before its clients' topics.
+    pub mountpoints: Vec<Option<Arc<str>>>,
     pub mqtt: MqttOptions,
     pub limits: Limits,
     pub access: Access,
@@ -106,6 +108,7 @@ impl Default for Options {
             node: "ringmq@127.0.0.1".into(),
             presence: true,
             durable: false,
+            mountpoints: Vec::new(),
             mqtt: MqttOptions::default(),
             limits: Limits::default(),
             access: Access::default(),

@@ -6,6 +6,7 @@ use super::connect::CONNECT;
 use super::{Drop, Effects, Refusal, Shard};
 use crate::auth::{AuthRequest, AuthStep};
 use crate::base::{ConnId, Now};
+use crate::codec::stranger::{self, Stranger, status};
 use crate::codec::{
     Ack, AckKind, Auth, DecodeError, Disconnect, Frame, PING_RESP, ReasonCode, Role, Version,
     decode, frame,
@@ -30,6 +31,8 @@ pub(super) struct Up {
     pub version: Version,
     /// Whether access rules hold.
     pub is_restricted: bool,
+    /// Whether its topics lie below a prefix.
+    pub is_mounted: bool,
 }
 
 /// What to do after a packet.
@@ -88,6 +91,10 @@ impl Shard {
         let mut used = 0;
         // The phase changes with CONNECT alone: PUBLISH after PUBLISH asks for it once.
         let mut bound = self.bound(id);
+        if bound.up.is_none() && self.is_stranger(id, bytes) {
+            self.turn_away(id, bytes[0], fx);
+            return 0;
+        }
         loop {
             let rest = &bytes[used..];
             let frame = match frame::next(rest, bound.packet_bytes_max) {
@@ -127,6 +134,24 @@ impl Shard {
         used
     }
 
+    /// Whether what begins a connection is no CONNECT, but something else that is known.
+    fn is_stranger(&self, id: ConnId, bytes: &[u8]) -> bool {
+        let conn = self.conns.get(id.0);
+        let begins = conn.is_some_and(|conn| conn.phase == Phase::AwaitingConnect);
+        let known = |first: &u8| matches!(stranger::of(*first), Stranger::Http | Stranger::Tls);
+        begins && bytes.first().is_some_and(known)
+    }
+
+    /// Ends the connection of one who speaks something else, with an answer where there is one.
+    fn turn_away(&mut self, id: ConnId, first: u8, fx: &mut Effects) {
+        if stranger::of(first) == Stranger::Tls {
+            return self.drop_silently(id, Refusal::TlsOnMqtt, fx);
+        }
+        let text = "this port speaks MQTT, not HTTP";
+        stranger::http_answer(status::BAD_REQUEST, text, &[], fx.out.of(id));
+        self.drop_silently(id, Refusal::HttpOnMqtt, fx);
+    }
+
     fn bound(&self, id: ConnId) -> Bound {
         let packet_bytes_max = self.options.mqtt.packet_bytes_max as usize;
         match self.conns.get(id.0) {
@@ -135,6 +160,7 @@ impl Shard {
                     session: conn.session,
                     version: conn.version,
                     is_restricted: self.is_restricted(conn),
+                    is_mounted: conn.is_mounted(),
                 });
                 Bound {
                     packet_bytes_max,

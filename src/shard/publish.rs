@@ -108,6 +108,14 @@ impl Shard {
             self.end(now, id, Ending::Refused(ReasonCode::NotAuthorized), fx);
             return Ok(Next::Stop);
         }
+        let (mounted, renamed);
+        let mut publish = publish;
+        if up.is_mounted {
+            mounted = self.mounted(id, publish.topic);
+            let topic = mounted.as_deref().unwrap_or(publish.topic);
+            renamed = Publish { topic, ..*publish };
+            publish = &renamed;
+        }
         if self.durable.is_some() && publish.qos != QoS::AtMostOnce {
             return self.publish_kept(now, (id, up), (publish, is_denied), fx);
         }

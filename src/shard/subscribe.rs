@@ -91,6 +91,11 @@ impl Shard {
         if !self.allows_subscribe(id, filter.levels, fx) {
             return Ok(ReasonCode::NotAuthorized);
         }
+        let mounted = self.mounted(id, filter.levels);
+        let filter = Filter {
+            levels: mounted.as_deref().unwrap_or(filter.levels),
+            ..filter
+        };
         let granted = options.qos.min(self.options.mqtt.maximum_qos);
         let subscription = Subscription {
             qos: granted,
@@ -257,6 +262,8 @@ impl Shard {
         let mut reasons = Vec::new();
         let mut last = 0;
         for text in unsubscribe.filters() {
+            let mounted = self.mounted_filter(id, text);
+            let text = mounted.as_deref().unwrap_or(text);
             let (reason, change) = self.unsubscribe(slot, text, fx);
             reasons.push(reason);
             last = last.max(change);

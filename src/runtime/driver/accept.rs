@@ -32,7 +32,16 @@ impl Driver {
                     let listener = listener.index;
                     self.bucket.spend();
                     self.crowd.join(listener);
-                    self.open(socket, Peer::plain(address, listener));
+                    let rules = &self.doors[usize::from(listener)];
+                    let peer = Peer {
+                        transport: rules.transport,
+                        ..Peer::plain(address.unwrap_or(Peer::LOCAL), listener)
+                    };
+                    if rules.is_plain() {
+                        self.open(socket, peer, None);
+                    } else {
+                        self.begin_layers(socket, peer);
+                    }
                 }
                 Accepted::Gone => {}
                 Accepted::Nobody => return,

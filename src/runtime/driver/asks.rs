@@ -33,6 +33,7 @@ impl Driver {
                 self.shard
                     .step(self.now, Input::Reload(options), &mut self.fx);
             }
+            Ask::Doors(doors) => self.doors = doors,
             Ask::Publish(message) => {
                 self.shard
                     .step(self.now, Input::Publish(message), &mut self.fx);
@@ -56,6 +57,7 @@ impl Driver {
             }
             Ask::Shutdown(reply) => {
                 self.close_listeners();
+                self.close_openings();
                 self.stopping = Some(reply);
                 self.shard.step(self.now, Input::Shutdown, &mut self.fx);
             }
@@ -77,6 +79,7 @@ impl Driver {
             connections: self.conns.len() as u32,
             stats: self.shard.stats(),
             pauses: self.pauses,
+            tallies: self.tallies,
         }
     }
 }

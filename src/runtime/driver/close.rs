@@ -6,8 +6,9 @@
 
 use super::{Crowd, Driver};
 use crate::base::ConnId;
-use crate::net::connection::end_sending;
+use crate::net::connection::{Stage, end_sending};
 use crate::shard::Input;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 /// How long a connection may take to be flushed, and then to end from the peer's side.
@@ -20,16 +21,41 @@ pub struct Closing {
     serial: u32,
 }
 
+impl Closing {
+    pub(super) fn at(deadline_ms: u64, slot: u32, serial: u32) -> Closing {
+        Closing {
+            deadline_ms,
+            slot,
+            serial,
+        }
+    }
+
+    /// The first of the line if its time has come: its slot and serial.
+    pub(super) fn take_due(line: &mut VecDeque<Closing>, now_ms: u64) -> Option<(u32, u32)> {
+        let Some(first) = line.front() else {
+            // Nobody is left of what was a crowd.
+            line.shrink_to(1024);
+            return None;
+        };
+        if first.deadline_ms > now_ms {
+            return None;
+        }
+        let found = (first.slot, first.serial);
+        line.pop_front();
+        Some(found)
+    }
+}
+
 impl Driver {
     /// The peer has gone: the shard is told.
     pub(super) fn lose(&mut self, slot: u32) {
         let conn = ConnId(slot);
-        let open = self
-            .conns
-            .get(slot)
-            .is_some_and(|conn| conn.socket.is_some());
-        if open {
-            self.release(slot);
+        let Some(found) = self.conns.get(slot).filter(|conn| conn.socket.is_some()) else {
+            return;
+        };
+        let is_known = found.layers.as_ref().is_none_or(|layers| layers.is_open());
+        self.release(slot);
+        if is_known {
             self.shard
                 .step(self.now, Input::Closed { conn }, &mut self.fx);
         }
@@ -41,6 +67,7 @@ impl Driver {
             return;
         };
         if conn.socket.take().is_some() {
+            conn.layers = None;
             let listener = conn.listener;
             self.crowd.leave(listener);
             self.fx.out.discard(ConnId(slot));
@@ -57,10 +84,15 @@ impl Driver {
                 continue;
             };
             // Flushed in this turn: it is on its way out already.
-            if conn.finished || conn.socket.is_none() {
+            if conn.stage == Stage::Finished || conn.socket.is_none() {
                 continue;
             }
-            if self.fx.out.backlog(id) == 0 {
+            let is_flushed = self.fx.out.backlog(id) == 0;
+            if conn.layers.is_some() && is_flushed {
+                // TLS and WebSocket have something to say at the end.
+                self.close_by_deadline(id.0);
+                self.write(id);
+            } else if is_flushed {
                 self.release(id.0);
             } else {
                 self.close_by_deadline(id.0);
@@ -79,7 +111,7 @@ impl Driver {
         }
         if let Some(socket) = &conn.socket {
             end_sending(socket);
-            conn.finished = true;
+            conn.stage = Stage::Finished;
             conn.parked = false;
             self.close_by_deadline(slot);
             self.list(slot);
@@ -88,12 +120,7 @@ impl Driver {
 
     /// Cuts those whose time is over.
     pub(super) fn close_overdue(&mut self) {
-        while let Some(first) = self.closings.front() {
-            if first.deadline_ms > self.now.ms {
-                return;
-            }
-            let (slot, serial) = (first.slot, first.serial);
-            self.closings.pop_front();
+        while let Some((slot, serial)) = Closing::take_due(&mut self.closings, self.now.ms) {
             if self
                 .conns
                 .get(slot)
@@ -102,18 +129,13 @@ impl Driver {
                 self.release(slot);
             }
         }
-        if self.closings.capacity() > 1024 {
-            self.closings.shrink_to_fit();
-        }
     }
 
-    fn close_by_deadline(&mut self, slot: u32) {
+    pub(super) fn close_by_deadline(&mut self, slot: u32) {
         if let Some(conn) = self.conns.get(slot) {
-            self.closings.push_back(Closing {
-                deadline_ms: self.now.ms + CLOSE_MS_MAX,
-                slot,
-                serial: conn.serial,
-            });
+            let deadline_ms = self.now.ms + CLOSE_MS_MAX;
+            let closing = Closing::at(deadline_ms, slot, conn.serial);
+            self.closings.push_back(closing);
         }
     }
 }

@@ -5,6 +5,7 @@ use super::Driver;
 use crate::base::{ConnId, Peer};
 use crate::net::Connection;
 use crate::net::connection::{Received, discard, receive};
+use crate::net::layer::Layers;
 use crate::net::poller::Ready;
 use crate::shard::Input;
 use std::os::fd::OwnedFd;
@@ -47,24 +48,39 @@ impl Driver {
     }
 
     /// A connection from now on is this shard's. None: there was no room in the set.
-    pub(super) fn open(&mut self, socket: OwnedFd, peer: Peer) -> Option<ConnId> {
+    pub(super) fn open(
+        &mut self,
+        socket: OwnedFd,
+        peer: Peer,
+        layers: Option<Box<Layers>>,
+    ) -> Option<ConnId> {
+        let conn = ConnId(self.watch_connection(socket, peer.listener, layers)?);
+        self.shard
+            .step(self.now, Input::Opened { conn, peer }, &mut self.fx);
+        Some(conn)
+    }
+
+    /// Gives a connection a slot, and watches it. None: there was no room in the set.
+    pub(super) fn watch_connection(
+        &mut self,
+        socket: OwnedFd,
+        listener: u16,
+        layers: Option<Box<Layers>>,
+    ) -> Option<u32> {
         self.next_serial = self.next_serial.wrapping_add(1);
-        let slot = self
-            .conns
-            .insert(Connection::new(socket, peer.listener, self.next_serial));
+        let mut conn = Connection::new(socket, listener, self.next_serial);
+        conn.layers = layers;
+        let slot = self.conns.insert(conn);
         let added = match self.conns.get(slot).and_then(|conn| conn.socket.as_ref()) {
             Some(socket) => self.poller.add_connection(socket, slot),
             None => Ok(()),
         };
         if let Err(error) = added {
-            tracing::error!(peer = %peer, %error, "a connection cannot be watched");
+            tracing::error!(%error, "a connection cannot be watched");
             self.release(slot);
             return None;
         }
-        let conn = ConnId(slot);
-        self.shard
-            .step(self.now, Input::Opened { conn, peer }, &mut self.fx);
-        Some(conn)
+        Some(slot)
     }
 
     /// An event of a connection.
@@ -78,7 +94,7 @@ impl Driver {
             self.dirty.push(ConnId(slot));
         }
         conn.ended |= event.peer_ended | event.dead;
-        let over = event.dead && (conn.parked || conn.closing);
+        let over = event.dead && (conn.parked || conn.is_closing());
         let readable = event.readable || event.dead;
         if over {
             // Nothing can be sent any more, and what may still lie here nobody waits for.
@@ -115,9 +131,25 @@ impl Driver {
         let Some(socket) = conn.socket.as_ref().filter(|_| conn.listed) else {
             return 0;
         };
-        conn.listed = false;
         let id = ConnId(slot);
-        let received = if conn.closing {
+        let closing = conn.is_closing();
+        if let Some(layers) = conn.layers.as_deref().filter(|_| !closing) {
+            if layers.is_costly() {
+                // It stays listed, so that it stands in the line once.
+                let serial = conn.serial;
+                self.line_up(slot, serial);
+                return 0;
+            }
+            conn.listed = false;
+            let wanted = !layers.is_open() || self.shard.wants_input(id, &self.fx);
+            if wanted && Self::has_room_back(layers) {
+                return self.receive_layered(slot);
+            }
+            conn.parked = true;
+            return 0;
+        }
+        conn.listed = false;
+        let received = if closing {
             discard(socket, &mut self.scratch)
         } else if self.shard.wants_input(id, &self.fx) {
             receive(socket, &mut self.scratch)
@@ -125,7 +157,7 @@ impl Driver {
             conn.parked = true;
             return 0;
         };
-        let (ended, closing) = (conn.ended, conn.closing);
+        let ended = conn.ended;
         match received {
             Received::Bytes(count) => {
                 // After a receive that was not filled the poller reports what comes next, but the
@@ -168,7 +200,7 @@ impl Driver {
             let alive = self
                 .conns
                 .get(slot)
-                .is_some_and(|c| c.socket.is_some() && !c.closing);
+                .is_some_and(|c| c.socket.is_some() && !c.is_closing());
             if alive {
                 let conn = ConnId(slot);
                 self.shard
@@ -185,7 +217,7 @@ impl Driver {
             let Some(conn) = self.conns.get(slot) else {
                 continue;
             };
-            if conn.closing {
+            if conn.is_closing() {
                 self.release(slot);
             } else {
                 self.lose(slot);
@@ -194,11 +226,20 @@ impl Driver {
     }
 
     fn adopt(&mut self, passed: Passed) {
-        let Some(conn) = self.open(passed.socket, passed.peer) else {
+        let layers = passed.layers.as_deref();
+        let is_unsent = layers.is_some_and(|layers| !layers.unsent.is_empty());
+        let is_ended = layers.is_some_and(|layers| layers.ended);
+        let Some(conn) = self.open(passed.socket, passed.peer, passed.layers) else {
             return;
         };
         let bytes = passed.bytes.as_slice();
         self.shard
             .step(self.now, Input::Bytes { conn, bytes }, &mut self.fx);
+        if is_unsent {
+            self.dirty.push(conn);
+        }
+        if is_ended {
+            self.list(conn.0);
+        }
     }
 }

@@ -8,7 +8,10 @@ mod accept;
 mod asks;
 mod close;
 mod input;
+mod layered;
 mod output;
+
+pub use layered::Tallies;
 
 use super::clock::Clock;
 use super::mail::{Mail, Pauses, Reach};
@@ -16,6 +19,7 @@ use super::memory::{self, Ebb};
 use super::mesh::{Mailbox, Outgoing};
 use crate::base::{ConnId, Now, Paged, ShardId};
 use crate::identity::Gate;
+use crate::net::layer::{Room, Rules};
 use crate::net::{Connection, Listener, Poller, Source, TokenBucket};
 use crate::routing::Directory;
 use crate::shard::{Effects, Input, Shard};
@@ -31,6 +35,8 @@ use std::sync::atomic::AtomicU32;
 const EVENTS_MAX: usize = 1024;
 /// The scratch buffer that all connections are read into.
 const SCRATCH_BYTES: usize = 128 * 1024;
+/// Answers of layers that a socket has not taken, above which nothing more is read from it.
+const UNSENT_BYTES_MAX: usize = 16 * 1024;
 
 /// All that a shard's thread is given.
 pub struct Seat {
@@ -45,6 +51,8 @@ pub struct Seat {
     pub gate: Gate,
     pub crowd: Arc<Crowd>,
     pub reach: Reach,
+    /// Of each listener, in the order of the configuration.
+    pub doors: Arc<[Rules]>,
     pub outbox_bytes_max: usize,
 }
 
@@ -77,6 +85,16 @@ pub struct Driver {
     conns: Paged<Connection>,
     next_serial: u32,
     scratch: Box<[u8]>,
+    /// Buffers of connections with layers: what they work in, and what is sent.
+    room: Room,
+    wire: Vec<u8>,
+    doors: Arc<[Rules]>,
+    tallies: Tallies,
+    /// Connections whose input may cost a TLS handshake, with their serials, in order.
+    costly: VecDeque<(u32, u32)>,
+    /// Connections by when their layers have to be up, and their PROXY header to be there.
+    openings: VecDeque<Closing>,
+    proxies: VecDeque<Closing>,
     listeners: Vec<Listener>,
     mailbox: Mailbox<Mail>,
     out: Outgoing<Mail>,
@@ -130,6 +148,13 @@ impl Driver {
             conns: Paged::default(),
             next_serial: 0,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            room: Room::default(),
+            wire: Vec::new(),
+            doors: seat.doors,
+            tallies: Tallies::default(),
+            costly: VecDeque::new(),
+            openings: VecDeque::new(),
+            proxies: VecDeque::new(),
             listeners,
             mailbox: seat.mailbox,
             out: seat.out,
@@ -171,6 +196,7 @@ impl Driver {
         }
         self.tell_broken();
         self.read_listed();
+        self.run_handshakes();
         if self
             .shard
             .next_deadline_ms()
@@ -179,6 +205,7 @@ impl Driver {
             self.shard.step(self.now, Input::Tick, &mut self.fx);
         }
         self.close_overdue();
+        self.turn_away_overdue();
         self.resume_listeners();
         self.carry_out();
         self.report_stopped();
@@ -195,7 +222,7 @@ impl Driver {
             Pace::Busy
         } else if self.out.is_congested() {
             Pace::Congested
-        } else if !self.to_read.is_empty() || !self.dirty.is_empty() {
+        } else if !self.to_read.is_empty() || !self.dirty.is_empty() || !self.costly.is_empty() {
             Pace::Busy
         } else {
             Pace::Idle
@@ -204,14 +231,21 @@ impl Driver {
 
     /// In how many milliseconds a turn is due though nothing comes.
     pub fn next_due_ms(&self) -> Option<u64> {
-        let closing = self.closings.front().map(|closing| closing.deadline_ms);
+        let first = |line: &VecDeque<Closing>| line.front().map(|closing| closing.deadline_ms);
         let listening = self
             .listeners
             .iter()
             .filter_map(|l| l.paused_until_ms)
             .min();
         let memory = self.ebb.due_ms();
-        let due = [self.shard.next_deadline_ms(), closing, listening, memory];
+        let due = [
+            self.shard.next_deadline_ms(),
+            first(&self.closings),
+            first(&self.openings),
+            first(&self.proxies),
+            listening,
+            memory,
+        ];
         let first = due.into_iter().flatten().min()?;
         Some(first.saturating_sub(self.now.ms))
     }

@@ -5,7 +5,7 @@ use super::super::mesh::Outgoing;
 use super::Driver;
 use crate::base::{ConnId, ShardId};
 use crate::log_limited;
-use crate::net::connection::{Sent, send};
+use crate::net::connection::{Sent, Stage, send};
 use crate::shard::mail::{MailRoute, PostOffice};
 use crate::shard::{Envelope, Event, Input, Move, Verdict};
 
@@ -32,7 +32,7 @@ impl Driver {
         // Before the writing, so that it knows which flushes are a connection's last.
         for &conn in &self.fx.closes {
             if let Some(conn) = self.conns.get_mut(conn.0) {
-                conn.closing = true;
+                conn.stage = Stage::Closing;
             }
         }
         // Bytes may acknowledge what the waiting mail carries: they stay until it is posted.
@@ -72,10 +72,13 @@ impl Driver {
 
     /// One send of what waits for a connection.
     #[inline]
-    fn write(&mut self, id: ConnId) {
+    pub(super) fn write(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(id.0) else {
             return;
         };
+        if conn.layers.is_some() {
+            return self.write_layered(id);
+        }
         let pending = self.fx.out.pending(id);
         let Some(socket) = conn.socket.as_ref().filter(|_| !pending.is_empty()) else {
             return self.fx.out.drop_empty(id);
@@ -97,7 +100,7 @@ impl Driver {
             conn.drain_due = false;
             self.drained.push(id.0);
         }
-        if left == 0 && conn.closing {
+        if left == 0 && conn.is_closing() {
             self.finish_sending(id.0);
         }
     }
@@ -110,7 +113,7 @@ impl Driver {
         let Some(socket) = conn.socket.take() else {
             return;
         };
-        let listener = conn.listener;
+        let (listener, layers) = (conn.listener, conn.layers.take());
         self.fx.out.discard(moved.conn);
         self.freed.push(moved.conn.0);
         if let Err(error) = self.poller.forget(&socket) {
@@ -122,6 +125,7 @@ impl Driver {
             socket,
             peer: moved.peer,
             bytes: moved.bytes,
+            layers,
         };
         self.out.post(moved.to.0, Mail::Socket(Box::new(passed)));
     }

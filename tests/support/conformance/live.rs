@@ -1,13 +1,14 @@
-//! The running broker, over TCP.
+//! The running broker, over whatever it listens on.
 
 use super::data::{Row, Settings};
 use super::script::Name;
 use super::target::{Received, Target};
 use super::traces::Traces;
 use super::wire;
+use crate::layers::{Address, Got, Over, Wire};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -21,19 +22,32 @@ const START_MAX: Duration = Duration::from_secs(20);
 /// A broker process, and the clients of a row.
 pub struct Live {
     process: Child,
-    address: SocketAddr,
+    address: Address,
+    over: Over,
+    /// Size of the pieces in which bytes go into a socket, 0 for whole.
+    wire_cut: usize,
     clients: BTreeMap<Name, Client>,
     folder: PathBuf,
 }
 
 struct Client {
-    stream: TcpStream,
+    wire: Wire,
     received: Received,
 }
 
 impl Live {
     /// Starts a broker with these settings of the section `mqtt`; `name` is no other test's.
     pub fn start(name: &str, settings: &Settings, shards: u16) -> Live {
+        Live::start_over((Over::Tcp, 0), name, settings, shards)
+    }
+
+    /// As [`Live::start`], over something else, and in pieces of that size.
+    pub fn start_over(
+        (over, wire_cut): (Over, usize),
+        name: &str,
+        settings: &Settings,
+        shards: u16,
+    ) -> Live {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance-{name}"));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("a folder for the broker");
@@ -42,9 +56,12 @@ impl Live {
             .iter()
             .map(|(key, value)| format!("{key} = {value}\n"))
             .collect();
-        std::fs::write(&config, format!("[mqtt]\n{lines}")).expect("a configuration file");
+        let path = folder.join("mqtt.sock");
+        let listener = listener(over, &path);
+        std::fs::write(&config, format!("{listener}[mqtt]\n{lines}"))
+            .expect("a configuration file");
         let mut process = Command::new(env!("CARGO_BIN_EXE_ringmq"))
-            .args(["run", "--listen", "tcp://127.0.0.1:0", "--log", "info"])
+            .args(["run", "--log", "info"])
             .arg("--config")
             .arg(&config)
             .arg("--data")
@@ -54,10 +71,12 @@ impl Live {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the broker starts");
-        let address = find_address(&mut process);
+        let address = find_address(&mut process, (over == Over::Unix).then_some(&path));
         Live {
             process,
             address,
+            over,
+            wire_cut,
             clients: BTreeMap::new(),
             folder,
         }
@@ -114,12 +133,11 @@ impl Live {
 
 impl Target for Live {
     fn open(&mut self, conn: Name) {
-        let stream = TcpStream::connect(self.address).expect("the broker accepts");
-        stream.set_nodelay(true).expect("an option of every socket");
+        let wire = Wire::open(self.over, &self.address, self.wire_cut);
         self.clients.insert(
             conn,
             Client {
-                stream,
+                wire: wire.expect("the broker accepts"),
                 received: Received::default(),
             },
         );
@@ -128,7 +146,7 @@ impl Target for Live {
     fn send(&mut self, conn: Name, bytes: &[u8]) {
         let client = self.clients.get_mut(&conn).expect("opened");
         // A row that is refused half way cannot send the rest: what comes back says the outcome.
-        let _ = client.stream.write_all(bytes);
+        let _ = client.wire.send(bytes);
     }
 
     fn recv(&mut self, conn: Name, wants: &dyn Fn(&Received) -> bool) -> &mut Received {
@@ -140,14 +158,14 @@ impl Target for Live {
             if left.is_zero() {
                 break;
             }
-            client.read_for(left);
+            client.read_for(Some(left));
         }
         &mut client.received
     }
 
     fn close(&mut self, conn: Name) {
         let client = self.clients.get_mut(&conn).expect("opened");
-        if client.stream.shutdown(Shutdown::Write).is_ok() {
+        if client.wire.end() {
             // The broker closes its side once it has noticed.
             self.recv(conn, &|got| got.closed);
         }
@@ -164,41 +182,22 @@ impl Target for Live {
 
 impl Client {
     fn read_now(&mut self) {
-        self.stream
-            .set_nonblocking(true)
-            .expect("an option of every socket");
-        while self.read_once() {}
-        self.stream
-            .set_nonblocking(false)
-            .expect("an option of every socket");
-    }
-
-    fn read_for(&mut self, left: Duration) {
-        self.stream
-            .set_read_timeout(Some(left))
-            .expect("an option of every socket");
-        self.read_once();
+        while self.read_for(None) {}
     }
 
     /// Whether there was something.
-    fn read_once(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => self.received.closed = true,
-            Ok(count) => {
-                self.received.bytes.extend(&buffer[..count]);
-                return true;
+    fn read_for(&mut self, left: Option<Duration>) -> bool {
+        match self.wire.receive(left) {
+            Got::Bytes(bytes) => {
+                self.received.bytes.extend(bytes);
+                true
             }
-            Err(error) => {
-                let waits = [
-                    ErrorKind::WouldBlock,
-                    ErrorKind::TimedOut,
-                    ErrorKind::Interrupted,
-                ];
-                self.received.closed |= !waits.contains(&error.kind());
+            Got::Nothing => false,
+            Got::End => {
+                self.received.closed = true;
+                false
             }
         }
-        false
     }
 }
 
@@ -219,8 +218,24 @@ fn packet(header: u8, body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads the port that was picked from what the broker prints.
-fn find_address(process: &mut Child) -> SocketAddr {
+/// The listener of a configuration file.
+fn listener(over: Over, path: &Path) -> String {
+    let (url, more) = match over {
+        Over::Tcp => ("tcp://127.0.0.1:0".into(), ""),
+        Over::Tls => ("tls://127.0.0.1:0".into(), ""),
+        Over::Ws => ("ws://127.0.0.1:0".into(), ""),
+        Over::Wss => ("wss://127.0.0.1:0".into(), ""),
+        Over::Unix => (format!("unix://{}", path.display()), ""),
+        Over::Proxy | Over::ProxyTls => (
+            "tcp://127.0.0.1:0".into(),
+            "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.0/8\"]\n",
+        ),
+    };
+    format!("[[listener]]\nurl = \"{url}\"\n{more}")
+}
+
+/// Reads the port that was picked from what the broker prints, or that it listens on `path`.
+fn find_address(process: &mut Child, path: Option<&PathBuf>) -> Address {
     let (found, address) = mpsc::channel();
     let stdout: Box<dyn Read + Send> = Box::new(process.stdout.take().expect("piped"));
     let stderr: Box<dyn Read + Send> = Box::new(process.stderr.take().expect("piped"));
@@ -237,8 +252,16 @@ fn find_address(process: &mut Child) -> SocketAddr {
     let deadline = Instant::now() + START_MAX;
     let mut said = String::new();
     while let Ok(line) = address.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        if let Some(address) = address_in(&line) {
-            return address;
+        match path {
+            Some(path) if line.starts_with("listening on unix:") => {
+                return Address::Unix(path.clone());
+            }
+            Some(_) => {}
+            None => {
+                if let Some(address) = address_in(&line) {
+                    return Address::Inet(address);
+                }
+            }
         }
         said.push_str(&line);
         said.push('\n');
