@@ -258,8 +258,8 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
 pub static LISTENER_KEYS: &[Key<Listener>] = keys! { Listener,
     listener.url: Kind::Url, Text("tcp://0.0.0.0:1883"), Restart, "",
         "What is spoken and where: tcp, tls (MQTTS), ws (WebSocket) or wss with address and port, \
-         or unix with a path. Without a port: 1883, 8883, 8083 or 8084. Port 0 picks a free one and \
-         prints it.";
+         or unix with a path. Without a port: 1883, 8883, 8083 or 8084. Port 0 picks a free one \
+         and prints it.";
     listener.connections_max: Kind::Number(
             Range::or_zero(100_000_000, "only limits.connections_max holds")),
         Number(0), Restart, "connections",

@@ -22,6 +22,8 @@ pub struct Tls {
     conn: UnbufferedServerConnection,
     /// A record that has not come whole.
     tail: Vec<u8>,
+    /// It has failed: rustls must not see it again, since what it remembers of the input is gone.
+    failed: bool,
     server_name: Option<Box<str>>,
 }
 
@@ -55,6 +57,7 @@ impl Tls {
         Ok(Tls {
             conn,
             tail: Vec::new(),
+            failed: false,
             server_name: None,
         })
     }
@@ -70,21 +73,12 @@ impl Tls {
         plain: &mut Vec<u8>,
         back: &mut Vec<u8>,
     ) -> Result<bool, Why> {
-        if self.tail.is_empty() {
-            let (used, ended) = self.process(input, plain, back)?;
-            if used < input.len() && !ended {
-                self.tail = input[used..].to_vec();
-            }
-            return self.check_tail(ended);
+        if self.failed {
+            return Err(Why::TlsMalformed);
         }
-        let mut tail = std::mem::take(&mut self.tail);
-        tail.extend_from_slice(input);
-        let (used, ended) = self.process(&mut tail, plain, back)?;
-        if used < tail.len() && !ended {
-            tail.drain(..used);
-            self.tail = tail;
-        }
-        self.check_tail(ended)
+        let taken = self.take(input, plain, back);
+        self.failed = taken.is_err();
+        taken
     }
 
     /// Appends `plain` as records to `wire`.
@@ -92,6 +86,9 @@ impl Tls {
     /// # Errors
     /// The connection has failed before.
     pub fn put(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), Why> {
+        if self.failed {
+            return Err(Why::TlsMalformed);
+        }
         // A key update or a ticket may have to go first; each turn of the loop takes one.
         for _ in 0..16 {
             let status = self.conn.process_tls_records(&mut self.tail);
@@ -112,6 +109,9 @@ impl Tls {
 
     /// Says that no more comes.
     pub fn finish(&mut self, wire: &mut Vec<u8>) {
+        if self.failed {
+            return;
+        }
         for _ in 0..16 {
             let status = self.conn.process_tls_records(&mut self.tail);
             let said = match status.state {
@@ -152,6 +152,29 @@ impl Tls {
     /// The client's certificate, verified, if it has one.
     pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
         self.conn.peer_certificates()?.first()
+    }
+
+    fn take(
+        &mut self,
+        input: &mut [u8],
+        plain: &mut Vec<u8>,
+        back: &mut Vec<u8>,
+    ) -> Result<bool, Why> {
+        if self.tail.is_empty() {
+            let (used, ended) = self.process(input, plain, back)?;
+            if used < input.len() && !ended {
+                self.tail = input[used..].to_vec();
+            }
+            return self.check_tail(ended);
+        }
+        let mut tail = std::mem::take(&mut self.tail);
+        tail.extend_from_slice(input);
+        let (used, ended) = self.process(&mut tail, plain, back)?;
+        if used < tail.len() && !ended {
+            tail.drain(..used);
+            self.tail = tail;
+        }
+        self.check_tail(ended)
     }
 
     /// Works through `input`; how much of it is done with, and whether the client has ended.
@@ -207,15 +230,14 @@ impl Tls {
 
     /// What rustls has to say about an error.
     fn put_alert(&mut self, back: &mut Vec<u8>) {
-        for _ in 0..4 {
-            match self.conn.process_tls_records(&mut []).state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    if encode(&mut data, back).is_err() {
-                        return;
-                    }
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                _ => return,
+        // While there is something to say it looks at no input, of which there is none any more.
+        while self.conn.wants_write() {
+            let state = self.conn.process_tls_records(&mut []).state;
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
+                return;
+            };
+            if encode(&mut data, back).is_err() {
+                return;
             }
         }
     }
