@@ -53,6 +53,7 @@ mod tests {
             method: method.map(Into::into),
             data: None,
             state: None,
+            voucher: 0,
             step: AuthStep::Connect,
         }
     }

@@ -18,6 +18,9 @@ pub struct Grant {
     pub expires_unix_s: Option<u64>,
     /// Authentication Data for CONNACK or the closing AUTH.
     pub data: Option<Box<[u8]>>,
+    /// Who vouches for it, in whoever's numbers; 0: nobody. Asked again when the client is looked
+    /// at again.
+    pub voucher: u8,
 }
 
 /// Whose name an access rule may trust.

@@ -32,6 +32,8 @@ pub struct AuthRequest {
     pub data: Option<Box<[u8]>>,
     /// What the last [`Verdict::Challenge`] of this exchange gave to be kept.
     pub state: Option<Box<[u8]>>,
+    /// With [`AuthStep::Recheck`]: the [`Grant::voucher`] that the client has.
+    pub voucher: u8,
     /// Whether this is the first step, a further one, or another look at a client that is in.
     pub step: AuthStep,
 }

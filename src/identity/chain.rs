@@ -2,7 +2,7 @@
 
 use super::health::{Health, Turn};
 use super::source::{Judgement, Source};
-use crate::auth::AuthRequest;
+use crate::auth::{AuthRequest, AuthStep};
 use crate::log_limited;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,6 +94,9 @@ impl Chain {
 
     /// Asks one source after the other until one decides. [`Judgement::Next`]: none did.
     pub fn judge(&self, question: &AuthRequest) -> Judgement {
+        if question.step == AuthStep::Recheck && question.voucher != 0 {
+            return self.judge_again(question);
+        }
         for link in &self.links {
             match link.judge(question) {
                 Judgement::Next => {}
@@ -101,6 +104,16 @@ impl Chain {
             }
         }
         Judgement::Next
+    }
+
+    /// Asks whoever vouches for a client that is in. Where that cannot be, the client stays: its
+    /// source is unloaded, or says so much once and for all.
+    fn judge_again(&self, question: &AuthRequest) -> Judgement {
+        let is_it = |link: &&Arc<Link>| number_of(link.source.name()) == question.voucher;
+        match self.links.iter().find(is_it) {
+            Some(link) if link.source.can_recheck() => link.judge(question),
+            _ => Judgement::Unavailable("whoever vouches for it cannot be asked again".into()),
+        }
     }
 
     /// Whether a source cannot be asked now.
@@ -119,7 +132,10 @@ impl Link {
             self.count(Count::Unavailable);
             return Judgement::Unavailable(why);
         }
-        let judgement = self.source.judge(question);
+        let mut judgement = self.source.judge(question);
+        if let Judgement::Allow(grant, _) = &mut judgement {
+            grant.voucher = number_of(self.source.name());
+        }
         let name = self.source.name();
         let now = Instant::now();
         self.count(match &judgement {
@@ -158,6 +174,13 @@ impl Link {
                 .collect(),
         }
     }
+}
+
+/// What a source is called in [`Grant::voucher`](crate::auth::Grant::voucher); 0 for none of these.
+fn number_of(name: &str) -> u8 {
+    const NAMES: [&str; 6] = ["certificate", "users", "file", "postgres", "jwt", "http"];
+    let found = NAMES.iter().zip(1..).find(|(known, _)| **known == name);
+    found.map_or(0, |(_, number)| number)
 }
 
 #[cfg(test)]

@@ -19,6 +19,12 @@ pub trait Source: Send + Sync {
     /// is in, and the question is whether somebody of this name still may be, and with which rules.
     fn judge(&self, question: &AuthRequest) -> Judgement;
 
+    /// Whether it can say of a client that is in whether it still may be. A token, once shown, is
+    /// not there to be looked at again: its client stays until the token ends.
+    fn can_recheck(&self) -> bool {
+        true
+    }
+
     /// Whether it knows anybody. As long as no source does, everybody is anonymous.
     fn is_active(&self) -> bool {
         true
@@ -97,6 +103,7 @@ pub(super) mod tests {
             method: None,
             data: None,
             state: None,
+            voucher: 0,
             step: AuthStep::Connect,
         }
     }

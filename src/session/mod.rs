@@ -37,6 +37,8 @@ pub struct Session {
     pub username: Option<Box<str>>,
     /// Whether the user name was shown to be the client's.
     pub is_named: bool,
+    /// Who vouches for it: [`Grant::voucher`](crate::auth::Grant::voucher).
+    pub voucher: u8,
     /// What bounds the connected client; `None`: only what bounds everybody.
     pub access: Option<Box<Access>>,
     /// The connection it is served by.

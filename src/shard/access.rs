@@ -168,6 +168,7 @@ impl Shard {
             .sessions
             .get_mut(conn.session)
             .expect("who is up has a session");
+        session.voucher = grant.voucher;
         session.is_named = grant.identity != Identity::Anonymous;
         if let Identity::Named(name) = grant.identity {
             session.username = Some(name);
@@ -312,6 +313,7 @@ impl Shard {
             method: rare.and_then(|rare| rare.method.clone()),
             data: None,
             state: None,
+            voucher: session.voucher,
             step: AuthStep::Recheck,
         };
         self.ask(now, request, fx);

@@ -86,6 +86,7 @@ impl Shard {
             password: connect.password.map(Into::into),
             method: properties.authentication_method.map(Into::into),
             data: properties.authentication_data.map(Into::into),
+            voucher: 0,
             state: None,
             step: AuthStep::Connect,
         };
@@ -494,6 +495,7 @@ impl Shard {
             client_id,
             username: None,
             is_named: false,
+            voucher: 0,
             access: None,
             conn: None,
             generation: self.next_generation,

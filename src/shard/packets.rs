@@ -398,6 +398,7 @@ impl Shard {
             password: None,
             method: Some(method),
             data: auth.data.map(Into::into),
+            voucher: 0,
             state,
             step,
         };

@@ -211,3 +211,33 @@ def claims_issuer_and_audience(context):
         less = {other: of for other, of in good.items() if other != name}
         equal((name, rig.code("u", token(SECRET, **less), "c")), (name, 4))
     equal(rig.code("u", jwt.encode(good, SECRET, "HS256"), "c"), 4)
+
+
+@case()
+def who_shows_a_token_beside_a_database(context):
+    """Everybody is looked at again, and whom no row is about stays."""
+    postgres = context.lab.postgres
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
+    postgres.sql("INSERT INTO mqtt_acl (allow, username, access, topic) VALUES (1, '$all', 3, '#')")
+    rig = Rig(context)
+    rig.write("auth_jwt.conf", "jwt", secret=SECRET)
+    start = len(rig.log())
+    rig.load()
+    equal(rig.ctl("plugins", "load", "emq_auth_jwt")[1], 0)
+    rig.wait_log("listening for changes", start)
+    of_row, of_token = rig.client("u", "p", v5=True), rig.client("u", token(SECRET), v5=True)
+    equal([of_row.code, of_token.code], [0, 0x86])
+    named = rig.client(None, token(SECRET, sub="dev"), v5=True)
+    nameless = rig.client("other", token(SECRET), v5=True)
+    equal([named.code, nameless.code], [0, 0])
+    postgres.sql("UPDATE mqtt_acl SET topic = 'a'")
+    deadline = time.monotonic() + 2
+    while of_row.publish("b") != 0x87:
+        holds(time.monotonic() < deadline, "the rule has not come")
+    named.ping()
+    nameless.ping()
+    equal(rig.ctl("plugins", "unload", "emq_auth_jwt")[1], 0)
+    postgres.sql("UPDATE mqtt_acl SET topic = 'b'")
+    while of_row.publish("b") == 0x87:
+        holds(time.monotonic() < deadline + 2, "the rule has not come")
+    named.ping()

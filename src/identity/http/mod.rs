@@ -77,6 +77,10 @@ impl Source for Plugin {
         "http"
     }
 
+    fn can_recheck(&self) -> bool {
+        false
+    }
+
     fn judge(&self, question: &AuthRequest) -> Judgement {
         let is_nobody = question.username.is_none() && question.password.is_none();
         match question.step == AuthStep::Recheck || question.method.is_some() || is_nobody {

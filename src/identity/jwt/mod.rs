@@ -166,6 +166,10 @@ impl Source for Plugin {
         "jwt"
     }
 
+    fn can_recheck(&self) -> bool {
+        false
+    }
+
     fn judge(&self, question: &AuthRequest) -> Judgement {
         match question.step == AuthStep::Recheck || question.method.is_some() {
             true => Judgement::Next,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use super::health::Health;
-use super::mirror::Mirror;
+use super::mirror::{LOAD_MAX, Mirror};
 use super::notes::{CHANNEL, Changes};
 use super::options::Options;
 use super::session::{Connector, Session};
@@ -96,6 +96,9 @@ impl Hearing {
         let soon = || Instant::now() + HEARTBEAT_MAX;
         let listen = format!("listen {CHANNEL}");
         session.query((&listen, &[]), soon(), |_| true)?;
+        // Reading a whole table takes longer than a client may wait for its row.
+        let patient = format!("set statement_timeout = {}", LOAD_MAX.as_millis());
+        session.query((&patient, &[]), soon(), |_| true)?;
         let found = session.first((HAS_TRIGGERS, &[]), soon())?;
         let has_triggers = found.is_some_and(|row| row[0].as_deref() == Some("true"));
         let name = self.health.name();

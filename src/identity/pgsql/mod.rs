@@ -18,6 +18,7 @@ mod tls;
 
 pub use listener::Tell;
 pub use options::Options;
+pub use template::Template;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -296,6 +296,10 @@ impl<T: Source> Source for Shared<T> {
         self.0.judge(question)
     }
 
+    fn can_recheck(&self) -> bool {
+        self.0.can_recheck()
+    }
+
     fn is_active(&self) -> bool {
         self.0.is_active()
     }

@@ -14,7 +14,7 @@ use super::options::Options;
 use super::session::{Cells, Session};
 
 /// Longest that reading a whole table may take.
-const LOAD_MAX: Duration = Duration::from_secs(600);
+pub const LOAD_MAX: Duration = Duration::from_secs(600);
 
 /// What the database holds, as far as it was read.
 #[derive(Default)]
