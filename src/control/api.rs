@@ -116,6 +116,8 @@ pub struct ShardStatus {
     pub connections: u64,
     pub sessions: u64,
     pub subscriptions: u64,
+    /// Turns that other shards' threads ran while this one's slept.
+    pub turns_asleep: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

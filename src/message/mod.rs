@@ -3,6 +3,10 @@
 //! [`Content`] is the same message while it is still borrowed from a read buffer. Most messages
 //! never become a [`Message`]: QoS 0 to connected receivers is encoded straight from the borrow.
 
+mod pack;
+
+pub use pack::Pack;
+
 use crate::codec::{Forwarded, QoS};
 use triomphe::ThinArc;
 

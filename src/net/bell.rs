@@ -32,10 +32,17 @@ impl Bell {
     /// Wakes the listener if it waits. Call it after the mail is in the mailbox.
     #[inline]
     pub fn ring(&self) {
-        fence(Ordering::SeqCst);
-        if self.listening.load(Ordering::Relaxed) && self.listening.swap(false, Ordering::AcqRel) {
+        if self.is_heard() && self.listening.swap(false, Ordering::AcqRel) {
             self.strike();
         }
+    }
+
+    /// Whether the listener waits. Call it after the mail is in the mailbox: if not, the mail will
+    /// be found.
+    #[inline]
+    pub fn is_heard(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.listening.load(Ordering::Relaxed)
     }
 
     /// From now on a ring is heard. The mailbox has to be looked into after this and before
@@ -69,22 +76,22 @@ impl AsFd for Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Poller, Source};
+    use crate::net::{Source, poller};
 
     #[test]
     fn only_a_listener_is_woken_and_once() {
         let bell = Bell::new().unwrap();
-        let mut poller = Poller::new(8).unwrap();
-        poller.add_bell(&bell).unwrap();
+        let (watch, mut poller) = poller::set(8).unwrap();
+        watch.add_bell(&bell).unwrap();
         bell.ring();
-        assert_eq!(poller.wait(Some(0)).unwrap(), 0);
+        assert_eq!(poller.wait(Some(0)).unwrap().len(), 0);
         for _ in 0..2 {
             bell.listen();
             bell.ring();
             bell.ring();
-            assert_eq!(poller.wait(Some(0)).unwrap(), 1);
-            assert_eq!(poller.event(0).source, Source::Bell);
-            assert_eq!(poller.wait(Some(0)).unwrap(), 0);
+            let sources = poller.wait(Some(0)).unwrap().map(|ready| ready.source);
+            assert_eq!(sources.collect::<Vec<_>>(), [Source::Bell]);
+            assert_eq!(poller.wait(Some(0)).unwrap().len(), 0);
         }
     }
 }

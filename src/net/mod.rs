@@ -13,4 +13,4 @@ pub use bell::Bell;
 pub use bucket::TokenBucket;
 pub use connection::Connection;
 pub use listener::Listener;
-pub use poller::{Poller, Source};
+pub use poller::{Events, Poller, Source, Watch};

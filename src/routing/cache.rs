@@ -4,7 +4,7 @@
 //! leaves no more than a fingerprint, and pushes nobody out. Room is made by the clock: an entry
 //! used since the hand last passed gets another round.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
@@ -48,7 +48,7 @@ struct Entry {
     hash: u64,
     stamp: Stamp,
     topic: Box<str>,
-    route: Rc<Route>,
+    route: Arc<Route>,
     bytes: u32,
     used: bool,
 }
@@ -70,7 +70,7 @@ impl Cache {
 
     /// The route of the topic if it is known and was resolved at this stamp.
     #[inline]
-    pub fn get(&mut self, hash: u64, topic: &str, stamp: Stamp) -> Option<&Rc<Route>> {
+    pub fn get(&mut self, hash: u64, topic: &str, stamp: Stamp) -> Option<&Arc<Route>> {
         let at = self.position(hash, topic)?;
         let entry = &mut self.entries[at];
         if entry.stamp != stamp {
@@ -99,7 +99,7 @@ impl Cache {
     }
 
     /// Keeps a route, unless it alone would take more than a quarter of the room.
-    pub fn put(&mut self, hash: u64, topic: &str, stamp: Stamp, route: &Rc<Route>) {
+    pub fn put(&mut self, hash: u64, topic: &str, stamp: Stamp, route: &Arc<Route>) {
         self.forget(hash, topic);
         let bytes = size_of::<Entry>() + topic.len() + route.bytes();
         if bytes > self.limits.bytes_max / 4 || self.limits.entries_max == 0 {
@@ -112,7 +112,7 @@ impl Cache {
         }
         let at = self.entries.len() as u32;
         self.bytes += bytes;
-        let (topic, route) = (topic.into(), Rc::clone(route));
+        let (topic, route) = (topic.into(), Arc::clone(route));
         self.entries.push(Entry {
             hash,
             stamp,

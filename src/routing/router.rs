@@ -1,6 +1,5 @@
 //! Subscriptions of one shard's sessions, and the routes that follow from them.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::cache::{Cache, CacheLimits, Stamp};
@@ -27,7 +26,7 @@ pub struct Router {
     /// Bytes allocated by filters' subscribers.
     subscriber_bytes: usize,
     /// Kept for the next route that is not in the cache.
-    spare: Rc<Route>,
+    spare: Arc<Route>,
     keys: TopicKeys,
     scratch: Vec<Subscriber>,
 }
@@ -95,7 +94,7 @@ impl Router {
             wide_changes: 0,
             subscriptions: 0,
             subscriber_bytes: 0,
-            spare: Rc::default(),
+            spare: Arc::default(),
             keys: TopicKeys::default(),
             scratch: Vec::new(),
         }
@@ -160,11 +159,11 @@ impl Router {
     /// Where a message on this topic goes. Let go of the route before the next call where that
     /// is easy: its memory is then used again.
     #[inline]
-    pub fn route(&mut self, topic: &str) -> Rc<Route> {
+    pub fn route(&mut self, topic: &str) -> Arc<Route> {
         let hash = self.seed.text(topic);
         let stamp = self.stamp(hash);
         match self.cache.get(hash, topic, stamp) {
-            Some(route) => Rc::clone(route),
+            Some(route) => Arc::clone(route),
             None => self.resolve(topic, hash, stamp),
         }
     }
@@ -273,17 +272,17 @@ impl Router {
 
     /// `stamp` was taken before: a change of interest meanwhile makes what is cached here stale.
     #[cold]
-    fn resolve(&mut self, topic: &str, hash: u64, stamp: Stamp) -> Rc<Route> {
+    fn resolve(&mut self, topic: &str, hash: u64, stamp: Stamp) -> Arc<Route> {
         let mut route = std::mem::take(&mut self.spare);
-        if Rc::get_mut(&mut route).is_none() {
-            route = Rc::default();
+        if Arc::get_mut(&mut route).is_none() {
+            route = Arc::default();
         }
-        let filled = Rc::get_mut(&mut route).expect("nobody else has it"); // seen to just above
+        let filled = Arc::get_mut(&mut route).expect("nobody else has it"); // seen to just above
         self.fill(filled, topic, hash);
         if self.cache.admits(hash, topic) {
             self.cache.put(hash, topic, stamp, &route);
         } else {
-            self.spare = Rc::clone(&route);
+            self.spare = Arc::clone(&route);
         }
         route
     }

@@ -2,6 +2,7 @@
 
 use super::doors::Doors;
 use super::driver::{Crowd, Seat};
+use super::helm::Helm;
 use super::mail::{Ask, Mail, Report};
 use super::mesh::{Address, Mailbox, Outgoing, mailboxes};
 use super::post::Post;
@@ -188,6 +189,7 @@ impl Broker {
         let settings = lock(&self.settings).clone();
         let shards = self.addresses.len() as u16;
         let directory = Arc::new(Directory::new(seed()));
+        let helms: Arc<[Helm]> = (0..shards).map(|_| Helm::default()).collect();
         let (ready, readiness) = bounded(usize::from(shards));
         for (mailbox, id) in mailboxes.into_iter().zip(0..) {
             let options = options::options(&settings, id, shards);
@@ -198,6 +200,7 @@ impl Broker {
             let out = Outgoing::new(self.addresses.clone());
             let (directory, crowd) = (directory.clone(), self.crowd.clone());
             let doors = self.doors.rules();
+            let helms = helms.clone();
             let make_seat = move || Seat {
                 id: ShardId(id),
                 shards,
@@ -211,6 +214,7 @@ impl Broker {
                 listeners,
                 mailbox,
                 out,
+                helms,
                 directory,
                 gate,
                 crowd,

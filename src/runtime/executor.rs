@@ -2,28 +2,27 @@
 //!
 //! # How a shard sleeps
 //!
-//! In two steps. As long as something came within the last moment it *lingers*: it waits in
-//! `epoll_wait` itself, for at most a millisecond, which costs exactly what a bare epoll loop
-//! costs. Only when a linger ends with nothing does it go to sleep in its ring, where other tasks
-//! of the executor run and where a sleep costs several system calls more. While traffic lasts it
-//! yields to those tasks every few milliseconds.
+//! In `epoll_wait` itself, which costs exactly what a bare epoll loop costs, and not in its ring. A
+//! sleep in the ring is half a dozen system calls more; and glommio 0.9 has no public way to wait
+//! there for some descriptor, so it took a stream made of one, which under a heavy load has missed
+//! wake-ups. So nothing else on this executor runs while the shard sleeps: it yields to other tasks
+//! once a second, asleep or busy, and what cannot wait that long has a thread of its own.
 //!
-//! A wake-up from another shard is an eventfd in the same set, so it needs no executor to notice.
+//! A wake-up from another shard is an eventfd in the same set, and a deadline a timerfd. While it
+//! waits the shard has let go of its helm (see [`super::helm`]).
 
-use super::driver::{Driver, Pace, Seat};
-use super::readiness::has_event;
+use super::driver::{Driver, Rest, Seat};
+use super::helm::Helm;
+use crate::net::{Events, Poller};
 use crossbeam_channel::Sender;
 use glommio::{LocalExecutorBuilder, Placement};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
-use std::os::fd::AsFd;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a shard waits outside its ring for what may come next, in milliseconds.
-const LINGER_MS: u64 = 1;
-/// How often a busy shard lets other tasks of its executor run, in milliseconds.
-const YIELD_MS: u64 = 5;
+/// How often other tasks of the executor get a turn.
+const YIELD_EVERY: Duration = Duration::from_secs(1);
 /// A wait for room in another shard's mailbox, in milliseconds.
 const CONGESTED_MS: u64 = 1;
 /// Entries in a ring: sockets are not in it, so it holds a few sleeps and timers.
@@ -61,10 +60,14 @@ pub fn spawn(
                 pin(shard, cpu);
             }
             executor.run(async move {
-                match Driver::new(make_seat()) {
-                    Ok(driver) => {
+                let seat = make_seat();
+                let helms = seat.helms.clone();
+                let helm = &helms[usize::from(shard)];
+                match Driver::new(seat) {
+                    Ok((driver, poller)) => {
+                        *helm.take() = Some(driver);
                         report(&ready, Ok(()));
-                        drive(driver).await;
+                        drive(helm, poller).await;
                     }
                     Err(error) => report(&ready, Err(error)),
                 }
@@ -73,56 +76,47 @@ pub fn spawn(
 }
 
 /// The life of a shard.
-async fn drive(mut driver: Driver) {
-    let mut yielded_ms = driver.now_ms();
-    let mut events = 0;
-    let mut quiet = false;
+async fn drive(helm: &Helm, mut poller: Poller) {
+    let mut yielded = Instant::now();
     loop {
-        driver.turn(events);
-        if driver.ended() {
-            return;
+        let rest = {
+            let mut seat = helm.take();
+            let driver = seat.as_mut().expect("it ends here and nowhere else");
+            driver.rise();
+            driver.turn(poller.events());
+            if driver.ended() {
+                *seat = None;
+                return;
+            }
+            driver.rest()
+        };
+        let waited = match rest {
+            Rest::None => poller.wait(Some(0)),
+            Rest::Moment => poller.wait(Some(CONGESTED_MS)),
+            Rest::Gather(time) => gather(helm, &mut poller, time),
+            Rest::Sleep => poller.wait(None),
+        };
+        if let Err(error) = waited {
+            panic!("a shard's epoll set is broken: {error}");
         }
-        let waited = match driver.pace() {
-            Pace::Busy => driver.poller().wait(Some(0)),
-            Pace::Congested => driver.poller().wait(Some(CONGESTED_MS)),
-            Pace::Idle => wait(&mut driver, &mut quiet, &mut yielded_ms).await,
-        };
-        events = match waited {
-            Ok(events) => events,
-            Err(error) => panic!("a shard's epoll set is broken: {error}"),
-        };
-        if driver.now_ms() >= yielded_ms + YIELD_MS {
-            yielded_ms = driver.now_ms();
+        if yielded.elapsed() >= YIELD_EVERY {
+            yielded = Instant::now();
             glommio::executor().yield_task_queue_now().await;
         }
     }
 }
 
-/// Waits for whatever comes first: events, whose number is given, mail, or the next deadline.
-/// `quiet`: the wait before this one brought nothing.
-async fn wait(driver: &mut Driver, quiet: &mut bool, yielded_ms: &mut u64) -> io::Result<usize> {
-    let due_ms = driver.next_due_ms();
-    driver.mailbox().bell().listen();
-    let waited = if !driver.mailbox().is_empty() {
-        *quiet = false;
-        Ok(0)
-    } else if !*quiet {
-        let linger_ms = due_ms.map_or(LINGER_MS, |due_ms| due_ms.min(LINGER_MS));
-        let waited = driver.poller().wait(Some(linger_ms));
-        *quiet = matches!(waited, Ok(0));
-        waited
-    } else {
-        *quiet = false;
-        *yielded_ms = driver.now_ms();
-        let due = due_ms.map(Duration::from_millis);
-        match has_event(driver.poller().as_fd(), due).await {
-            Ok(_) => driver.poller().wait(Some(0)),
-            // No descriptor for the sleep in the ring: sleep here.
-            Err(_) => driver.poller().wait(Some(due_ms.unwrap_or(1000))),
-        }
-    };
-    driver.mailbox().bell().ignore();
-    waited
+/// Lets input gather for a while, then waits for some as long as it takes.
+fn gather<'a>(helm: &Helm, poller: &'a mut Poller, time: Duration) -> io::Result<Events<'a>> {
+    std::thread::sleep(time);
+    let found = poller.wait(Some(0))?.len();
+    if let Some(driver) = helm.take().as_mut() {
+        driver.gathered(found);
+    }
+    match found {
+        0 => poller.wait(None),
+        _ => Ok(poller.events()),
+    }
 }
 
 fn report(ready: &Sender<io::Result<()>>, result: io::Result<()>) {

@@ -94,6 +94,8 @@ pub struct Report {
     pub stats: ShardStats,
     pub pauses: Pauses,
     pub tallies: Tallies,
+    /// Turns that other shards' threads ran while this one's slept.
+    pub turns_asleep: u64,
 }
 
 /// How often accepting was paused, by reason.

@@ -1,6 +1,7 @@
 //! Mailboxes between shards: bounded, lock-free, and posting never waits.
 
 use crate::net::Bell;
+use crate::routing::ShardSet;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use std::collections::VecDeque;
 use std::io;
@@ -24,9 +25,13 @@ pub struct Address<T> {
 /// One queue holds that for all destinations, so that mail leaves in the order in which it was
 /// posted, whatever the destination. [`crate::shard::mail`] depends on it: a retained message is
 /// stored at one shard before anybody is looked up to get it from another.
+///
+/// Posting wakes nobody: who is to know that there is mail is told once a turn, from
+/// [`Outgoing::take_untold`].
 pub struct Outgoing<T> {
     addresses: Arc<[Address<T>]>,
     overflow: VecDeque<(u16, T)>,
+    untold: ShardSet,
 }
 
 /// Both ends of every shard's mailbox, indexed by shard.
@@ -71,19 +76,23 @@ impl<T> Mailbox<T> {
 }
 
 impl<T> Address<T> {
-    /// Posts `item` if there is room, and wakes the reader if it waits. To a reader that has ended
-    /// nothing can matter any more: the item is dropped.
+    /// Posts `item` if there is room. To a reader that has ended nothing can matter any more: the
+    /// item is dropped.
     ///
     /// # Errors
     /// There is no room: the item back.
     #[inline]
-    pub fn post(&self, item: T) -> Result<(), T> {
+    fn post(&self, item: T) -> Result<(), T> {
         match self.sender.try_send(item) {
-            Ok(()) => self.bell.ring(),
-            Err(TrySendError::Full(item)) => return Err(item),
-            Err(TrySendError::Disconnected(_)) => {}
+            Err(TrySendError::Full(item)) => Err(item),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
         }
-        Ok(())
+    }
+
+    /// What wakes the reader.
+    #[inline]
+    pub fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// Posts `item`, waiting for room: for the control plane's threads, never for a shard. False:
@@ -101,6 +110,7 @@ impl<T> Outgoing<T> {
         Outgoing {
             addresses,
             overflow: VecDeque::new(),
+            untold: ShardSet::EMPTY,
         }
     }
 
@@ -111,6 +121,8 @@ impl<T> Outgoing<T> {
             self.overflow.push_back((to, item));
         } else if let Err(item) = self.addresses[usize::from(to)].post(item) {
             self.overflow.push_back((to, item));
+        } else {
+            self.untold.insert(to);
         }
     }
 
@@ -122,10 +134,30 @@ impl<T> Outgoing<T> {
                 self.overflow.push_front((to, item));
                 return;
             }
+            self.untold.insert(to);
         }
         if self.overflow.capacity() > 1024 {
             self.overflow = VecDeque::new();
         }
+    }
+
+    /// Those who got mail that they may not know of, once.
+    #[inline]
+    pub fn take_untold(&mut self) -> ShardSet {
+        std::mem::take(&mut self.untold)
+    }
+
+    /// Wakes those who got mail and wait.
+    pub fn ring(&mut self) {
+        for to in self.take_untold().iter() {
+            self.bell(to).ring();
+        }
+    }
+
+    /// What wakes shard `to`.
+    #[inline]
+    pub fn bell(&self, to: u16) -> &Bell {
+        self.addresses[usize::from(to)].bell()
     }
 
     /// Whether items wait for room: then no sockets are read, so that no more of them come.
@@ -143,7 +175,7 @@ impl<T> Outgoing<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Poller;
+    use crate::net::poller;
 
     #[test]
     fn order_is_kept_across_destinations() {
@@ -188,16 +220,18 @@ mod tests {
                 std::thread::spawn(move || {
                     for i in 0..ITEMS {
                         out.post(0, (sender, i));
+                        out.ring();
                         while out.is_congested() {
                             out.retry();
+                            out.ring();
                             std::thread::yield_now();
                         }
                     }
                 })
             })
             .collect();
-        let mut poller = Poller::new(8).unwrap();
-        poller.add_bell(mailbox.bell()).unwrap();
+        let (watch, mut poller) = poller::set(8).unwrap();
+        watch.add_bell(mailbox.bell()).unwrap();
         let mut next = [0, 0];
         let mut sleeps = 0;
         while next != [ITEMS, ITEMS] {
@@ -207,7 +241,7 @@ mod tests {
             }
             mailbox.bell().listen();
             if mailbox.is_empty() && next != [ITEMS, ITEMS] {
-                let count = poller.wait(Some(5000)).unwrap();
+                let count = poller.wait(Some(5000)).unwrap().len();
                 assert_eq!(count, 1, "woken, not timed out");
                 sleeps += 1;
             }

@@ -6,13 +6,13 @@ mod clock;
 mod doors;
 mod driver;
 mod executor;
+mod helm;
 mod mail;
 mod memory;
 pub mod mesh;
 mod node;
 mod options;
 mod post;
-pub mod readiness;
 mod sys_topics;
 
 pub use broker::{Broker, Ended, Listening};

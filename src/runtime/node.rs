@@ -147,6 +147,7 @@ impl Broker {
             connections: report.connections.into(),
             sessions: report.stats.sessions as u64,
             subscriptions: report.stats.subscriptions as u64,
+            turns_asleep: report.turns_asleep,
         }
     }
 

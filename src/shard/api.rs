@@ -2,7 +2,7 @@
 
 pub use crate::auth::{AuthRequest, AuthStep, Revision, Verdict};
 pub use crate::base::{ConnId, Peer, ShardId};
-use crate::message::Message;
+use crate::message::{Message, Pack};
 use crate::routing::Subscription;
 pub use crate::session::GroupKey;
 use std::sync::Arc;
@@ -73,6 +73,8 @@ pub enum Envelope {
     Awaited(Box<Awaited>),
     /// What was awaited is kept. Lost: its publisher is never answered.
     Stored { wait: u64 },
+    /// Small messages for whoever subscribes here. Lost: as above.
+    Packed(Pack),
     /// Replaces or (empty payload) removes a retained message at the topic's owner. Lost: new
     /// subscribers see an old state.
     Retain(Message),
@@ -100,6 +102,16 @@ pub enum Envelope {
 }
 
 const _: () = assert!(std::mem::size_of::<Envelope>() <= 40);
+
+impl Envelope {
+    /// How many messages it stands for.
+    pub fn messages(&self) -> usize {
+        match self {
+            Envelope::Packed(pack) => pack.len(),
+            _ => 1,
+        }
+    }
+}
 
 /// Mail that a shard waits for another one to keep.
 pub struct Awaited {

@@ -6,6 +6,7 @@
 //! no [`Durable`], and nothing here is called but to find that out.
 
 use super::change::{Change, Numbered, SessionRecord};
+use super::deliver::Parcel;
 use super::packets::{Next, Up, conn_ack};
 use super::{Awaited, ClientRef, Effects, Envelope, Purpose, Receipt, Shard};
 use crate::base::{ConnId, Now, Paged};
@@ -424,7 +425,7 @@ impl Shard {
     pub(super) fn handle_awaited(&mut self, now: Now, awaited: Awaited, fx: &mut Effects) {
         self.begin_wait();
         match awaited.purpose {
-            Purpose::Deliver => self.handle_arrived(now, &awaited.message, fx),
+            Purpose::Deliver => self.handle_arrived(now, Parcel::kept(&awaited.message), fx),
             Purpose::Retain => self.store_retained(now, awaited.message),
         }
         if self.end_wait(Then::Receipt(awaited.receipt)).is_none() {

@@ -7,7 +7,7 @@
 //! So stores are posted first, and the look-up for a retained message is made while posting.
 
 use super::api::{Awaited, Envelope, Purpose, Receipt, ShardId};
-use crate::message::Message;
+use crate::message::{Content, Message, Pack};
 use crate::routing::{Directory, ShardSet};
 
 /// The outgoing mail of a turn.
@@ -15,7 +15,13 @@ use crate::routing::{Directory, ShardSet};
 pub struct Mail {
     stores: Vec<(ShardId, Envelope)>,
     posts: Vec<Post>,
+    /// A pack a shard that more messages may still be put into: nothing else was posted since.
+    open: Vec<(ShardId, Pack)>,
+    spares: Vec<Pack>,
 }
+
+/// Emptied packs that are kept.
+const SPARES_MAX: usize = 4;
 
 enum Post {
     To(ShardId, Envelope),
@@ -44,7 +50,28 @@ impl Mail {
     /// Mail in the order of the calls.
     #[inline]
     pub fn post(&mut self, to: ShardId, envelope: Envelope) {
+        self.close_packs();
         self.posts.push(Post::To(to, envelope));
+    }
+
+    /// A small message for whoever subscribes at `to`, in the order of the calls.
+    #[inline]
+    pub fn publish(&mut self, to: ShardId, content: &Content<'_>) {
+        match self.open.iter_mut().find(|(shard, _)| *shard == to) {
+            Some((_, pack)) => pack.push(content),
+            None => {
+                let mut pack = self.spares.pop().unwrap_or_default();
+                pack.push(content);
+                self.open.push((to, pack));
+            }
+        }
+    }
+
+    /// Takes a pack back that was opened here, for its memory.
+    pub fn reuse(&mut self, pack: Pack) {
+        if self.spares.len() < SPARES_MAX {
+            self.spares.push(pack.emptied());
+        }
     }
 
     /// A retained message for all the other shards with subscribers to it; `has_local`: some of
@@ -55,6 +82,7 @@ impl Mail {
         has_local: bool,
         receipt: Option<Receipt>,
     ) {
+        self.close_packs();
         self.posts.push(Post::ToInterested {
             message,
             has_local,
@@ -66,11 +94,23 @@ impl Mail {
     pub fn shrink(&mut self) {
         self.stores.shrink_to_fit();
         self.posts.shrink_to_fit();
+        self.open.shrink_to_fit();
+        self.spares = Vec::new();
     }
 
     /// Whether there is nothing to post.
     pub fn is_empty(&self) -> bool {
-        self.stores.is_empty() && self.posts.is_empty()
+        self.stores.is_empty() && self.posts.is_empty() && self.open.is_empty()
+    }
+
+    /// How much there is to post, in messages.
+    pub fn len(&self) -> usize {
+        let packed = self.open.iter().map(|(_, pack)| pack.len());
+        let posted = self.posts.iter().map(|post| match post {
+            Post::To(_, envelope) => envelope.messages(),
+            Post::ToInterested { .. } => 1,
+        });
+        self.stores.len() + posted.sum::<usize>() + packed.sum::<usize>()
     }
 
     /// Posts everything, a batch a destination. What look-ups made here found goes to
@@ -80,6 +120,7 @@ impl Mail {
         if self.is_empty() {
             return posted;
         }
+        self.close_packs();
         let mut batches = Batches::default();
         for (to, envelope) in self.stores.drain(..) {
             batches.add(to, envelope);
@@ -109,6 +150,12 @@ impl Mail {
         }
         batches.post(office);
         posted
+    }
+
+    fn close_packs(&mut self) {
+        for (to, pack) in self.open.drain(..) {
+            self.posts.push(Post::To(to, Envelope::Packed(pack)));
+        }
     }
 }
 

@@ -49,7 +49,7 @@ use crate::message::Message;
 use crate::routing::{Directory, Retained, Router};
 use crate::session::Session;
 use conn::{Conn, Phase};
-use deliver::Images;
+use deliver::{Images, Parcel};
 use hashbrown::HashTable;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -241,7 +241,13 @@ impl Shard {
 
     fn handle_envelope(&mut self, now: Now, envelope: Envelope, fx: &mut Effects) {
         match envelope {
-            Envelope::Publish(message) => self.handle_arrived(now, &message, fx),
+            Envelope::Publish(message) => self.handle_arrived(now, Parcel::kept(&message), fx),
+            Envelope::Packed(pack) => {
+                for content in pack.iter() {
+                    self.handle_arrived(now, Parcel::borrowed(content), fx);
+                }
+                fx.mail.reuse(pack);
+            }
             Envelope::Awaited(awaited) => self.handle_awaited(now, *awaited, fx),
             Envelope::Stored { wait } => self.come_true(now, wait, fx),
             Envelope::Retain(message) => self.store_retained(now, message),

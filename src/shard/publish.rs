@@ -7,7 +7,7 @@ use super::packets::{Next, Up, conn_ack};
 use super::{Effects, MqttOptions, Refusal, Shard, ShardId};
 use crate::base::{ConnId, Now};
 use crate::codec::{AckKind, Frame, Publish, QoS, ReasonCode, Version};
-use crate::message::{Content, Message};
+use crate::message::{Content, Message, Pack};
 use crate::routing::{ClientKey, ShardSet};
 use crate::session::{Arrival, Violation};
 
@@ -189,9 +189,8 @@ impl Shard {
     }
 
     /// A message that another shard received.
-    pub(super) fn handle_arrived(&mut self, now: Now, message: &Message, fx: &mut Effects) {
+    pub(super) fn handle_arrived(&mut self, now: Now, mut parcel: Parcel<'_>, fx: &mut Effects) {
         self.counters.ledger.arrived += 1;
-        let mut parcel = Parcel::kept(message);
         let (n, _) = self.publish_here(now, (&mut parcel, None), fx);
         self.counters.ledger.fan_out(n);
     }
@@ -263,9 +262,13 @@ impl Shard {
         let here = self.options.shard.0;
         for shard in remote.iter().filter(|&shard| shard != here) {
             n += 1;
-            let message = parcel.message(&mut self.scratch);
-            let envelope = delivery(message, self.receipt());
-            fx.mail.post(ShardId(shard), envelope);
+            let receipt = self.receipt();
+            if receipt.is_none() && Pack::takes(&parcel.content) {
+                fx.mail.publish(ShardId(shard), &parcel.content);
+            } else {
+                let message = parcel.message(&mut self.scratch);
+                fx.mail.post(ShardId(shard), delivery(message, receipt));
+            }
         }
         self.counters.ledger.forwarded += n as u64;
         n

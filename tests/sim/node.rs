@@ -8,7 +8,7 @@ use super::wire::{Place, Who, link_of, peer_of};
 use ringmq::auth::{AuthRequest, Authenticator, Verdict};
 use ringmq::base::ConnId;
 use ringmq::codec::ReasonCode;
-use ringmq::message::Message;
+use ringmq::message::{Content, Message};
 use ringmq::routing::Directory;
 use ringmq::shard::{Effects, Envelope, Event, Input, Membership, Shard};
 use std::sync::Arc;
@@ -72,11 +72,11 @@ fn judge(request: &AuthRequest) -> Verdict {
 }
 
 fn brief(envelope: &Envelope) -> String {
-    let message = |message: &Message| {
-        let content = message.content();
+    let show = |content: Content<'_>| {
         let payload = String::from_utf8_lossy(content.payload);
         format!("{} {}", content.topic, payload.trim_end_matches('.'))
     };
+    let message = |message: &Message| show(message.content());
     match envelope {
         Envelope::Publish(m) => format!("Publish {}", message(m)),
         Envelope::Awaited(a) => {
@@ -88,6 +88,10 @@ fn brief(envelope: &Envelope) -> String {
             )
         }
         Envelope::Stored { wait } => format!("Stored {wait}"),
+        Envelope::Packed(pack) => {
+            let packed: Vec<String> = pack.iter().map(show).collect();
+            format!("Packed {packed:?}")
+        }
         Envelope::Retain(m) => format!("Retain {}", message(m)),
         Envelope::RetainedQuery(q) => format!("RetainedQuery {:?} {}", q.asker, q.filter),
         Envelope::RetainedChunk(c) => {

@@ -12,8 +12,7 @@ use super::stats::FleetStats;
 use crate::measure::clock::now_ns;
 use ringmq::codec::frame::Frame;
 use ringmq::codec::{ConnAck, Disconnect, PING_REQ, ReasonCode, Version};
-use ringmq::net::Poller;
-use ringmq::net::poller::{Ready, Source};
+use ringmq::net::poller::{self, Poller, Ready, Source, Watch};
 use rustix::io::Errno;
 use std::io;
 
@@ -87,6 +86,7 @@ pub struct Fleet {
     pub now_ns: u64,
     pub ramp: Ramp,
     pub stats: FleetStats,
+    watch: Watch,
     poller: Poller,
     sleeper: Sleeper,
     pings: Pings,
@@ -101,7 +101,7 @@ impl Fleet {
     /// # Errors
     /// No file descriptor is left.
     pub fn new(options: FleetOptions, count: usize) -> io::Result<Fleet> {
-        let poller = Poller::new(EVENTS_MAX)?;
+        let (watch, poller) = poller::set(EVENTS_MAX)?;
         let mut clients = Vec::new();
         clients.resize_with(count, Client::default);
         Ok(Fleet {
@@ -109,7 +109,8 @@ impl Fleet {
             clients,
             ramp: Ramp::default(),
             stats: FleetStats::default(),
-            sleeper: Sleeper::new(&poller)?,
+            sleeper: Sleeper::new(&watch)?,
+            watch,
             poller,
             pings: Pings::new(options.keep_alive_s),
             scratch: vec![0; options.packet_bytes_max.max(256 * 1024)].into_boxed_slice(),
@@ -215,7 +216,7 @@ impl Fleet {
             entry.began_ns = began_ns;
             entry.phase = Phase::Dialing;
             let dialed = self.options.dialer.dial(number).and_then(|socket| {
-                let added = self.poller.add_connection(&socket, client);
+                let added = self.watch.add_connection(&socket, client);
                 entry.socket = Some(socket);
                 added.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOMEM))
             });

@@ -1,22 +1,17 @@
 //! How an executor waits for its connections or a time, whichever comes first.
 
 use crate::measure::clock::{MS, SECOND, now_ns};
-use ringmq::net::Poller;
-use ringmq::runtime::readiness::has_event;
+use ringmq::net::{Poller, Watch};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
 /// The slot that the timer's events carry.
 pub const TIMER_SLOT: u32 = u32::MAX;
-/// How long a wait stays in `epoll_wait` itself before it goes to sleep in the ring, where other
-/// tasks of the executor run and where it costs several system calls more.
-const LINGER_MS: u64 = 2;
-/// How often a busy executor lets its other tasks run.
+/// How often an executor lets its other tasks run.
 const YIELD_NS: u64 = 10 * MS;
 
 /// A timer in the epoll set (which by itself counts in milliseconds only).
@@ -30,10 +25,10 @@ pub struct Sleeper {
 impl Sleeper {
     /// # Errors
     /// No file descriptor is left.
-    pub fn new(poller: &Poller) -> io::Result<Sleeper> {
+    pub fn new(watch: &Watch) -> io::Result<Sleeper> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        poller.add_connection(&timer, TIMER_SLOT)?;
+        watch.add_connection(&timer, TIMER_SLOT)?;
         Ok(Sleeper {
             timer,
             armed_ns: 0,
@@ -52,15 +47,10 @@ impl Sleeper {
             glommio::executor().yield_task_queue_now().await;
         }
         if until_ns <= now_ns {
-            return poller.wait(Some(0));
+            return Ok(poller.wait(Some(0))?.len());
         }
         self.arm(until_ns)?;
-        let events = poller.wait(Some(LINGER_MS))?;
-        if events > 0 {
-            return Ok(events);
-        }
-        has_event(poller.as_fd(), Some(Duration::from_secs(1))).await?;
-        poller.wait(Some(0))
+        Ok(poller.wait(None)?.len())
     }
 
     fn arm(&mut self, until_ns: u64) -> io::Result<()> {

@@ -99,7 +99,7 @@ impl Driver {
 
     fn watch(&self, at: usize, on: bool) {
         let socket = self.listeners[at].socket();
-        if let Err(error) = self.poller.pause_listener(socket, at as u16, !on) {
+        if let Err(error) = self.watch.pause_listener(socket, at as u16, !on) {
             // It is in the set since the start, so this is a defect; accepting too much is the
             // harmless side of it.
             tracing::error!(%error, "a listener cannot be paused");

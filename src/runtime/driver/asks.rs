@@ -80,6 +80,7 @@ impl Driver {
             stats: self.shard.stats(),
             pauses: self.pauses,
             tallies: self.tallies,
+            turns_asleep: self.turns_asleep,
         }
     }
 }

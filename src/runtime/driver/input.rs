@@ -13,9 +13,9 @@ use std::os::fd::OwnedFd;
 /// Input that a turn takes in before it writes what came of it: more would only make the outboxes
 /// longer than a slow receiver's may be.
 const TURN_BYTES_MAX: usize = 256 * 1024;
-/// Items of mail in a turn, and envelopes in all of them.
+/// Items of mail in a turn, and messages in all of them.
 const TURN_MAIL_MAX: usize = 256;
-const TURN_ENVELOPES_MAX: usize = 4096;
+const TURN_MESSAGES_MAX: usize = 4096;
 /// With more outgoing items than this waiting for room, mail is taken one item a turn. Going on at
 /// full speed would pile up without bound what the others have no room for; not going on at all
 /// could make a ring of full shards wait for each other for ever.
@@ -24,7 +24,7 @@ const OVERFLOW_MAX: usize = 1024;
 impl Driver {
     /// What other shards and the control plane sent.
     pub(super) fn take_mail(&mut self) {
-        let mut envelopes = 0;
+        let mut messages = 0;
         for taken in 0..TURN_MAIL_MAX {
             if taken > 0 && self.out.overflow_len() > OVERFLOW_MAX {
                 return;
@@ -32,8 +32,8 @@ impl Driver {
             match self.mailbox.take() {
                 None => return,
                 Some(Mail::Batch(batch)) => {
-                    envelopes += batch.len();
                     for envelope in batch {
+                        messages += envelope.messages();
                         self.shard
                             .step(self.now, Input::Envelope(envelope), &mut self.fx);
                     }
@@ -41,7 +41,7 @@ impl Driver {
                 Some(Mail::Socket(passed)) => self.adopt(*passed),
                 Some(Mail::Ask(ask)) => self.answer(*ask),
             }
-            if envelopes > TURN_ENVELOPES_MAX {
+            if messages > TURN_MESSAGES_MAX {
                 return;
             }
         }
@@ -72,7 +72,7 @@ impl Driver {
         conn.layers = layers;
         let slot = self.conns.insert(conn);
         let added = match self.conns.get(slot).and_then(|conn| conn.socket.as_ref()) {
-            Some(socket) => self.poller.add_connection(socket, slot),
+            Some(socket) => self.watch.add_connection(socket, slot),
             None => Ok(()),
         };
         if let Err(error) = added {

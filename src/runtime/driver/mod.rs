@@ -10,21 +10,25 @@ mod close;
 mod input;
 mod layered;
 mod output;
+mod sleep;
 
 pub use layered::Tallies;
 
 use super::clock::Clock;
+use super::helm::Helm;
 use super::mail::{Mail, Pauses, Reach};
 use super::memory::{self, Ebb};
 use super::mesh::{Mailbox, Outgoing};
 use crate::base::{ConnId, Now, Paged, ShardId};
 use crate::identity::Gate;
 use crate::net::layer::{Room, Rules};
-use crate::net::{Connection, Listener, Poller, Source, TokenBucket};
+use crate::net::{Connection, Events, Listener, Poller, Source, TokenBucket, Watch, poller};
 use crate::routing::Directory;
 use crate::shard::{Effects, Input, Shard};
 use close::Closing;
 use crossbeam_channel::Sender;
+pub use sleep::Rest;
+use sleep::{Gathering, Share};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -47,6 +51,8 @@ pub struct Seat {
     pub listeners: Vec<(OwnedFd, u16)>,
     pub mailbox: Mailbox<Mail>,
     pub out: Outgoing<Mail>,
+    /// Of all shards, by number.
+    pub helms: Arc<[Helm]>,
     pub directory: Arc<Directory>,
     pub gate: Gate,
     pub crowd: Arc<Crowd>,
@@ -62,17 +68,6 @@ pub struct Crowd {
     pub by_listener: Box<[AtomicU32]>,
 }
 
-/// What a turn left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// There is more to do at once.
-    Busy,
-    /// Mail waits for room elsewhere: look again in a moment.
-    Congested,
-    /// Nothing to do until something comes.
-    Idle,
-}
-
 /// A shard with its sockets.
 pub struct Driver {
     id: ShardId,
@@ -81,7 +76,7 @@ pub struct Driver {
     fx: Effects,
     now: Now,
     clock: Clock,
-    poller: Poller,
+    watch: Watch,
     conns: Paged<Connection>,
     next_serial: u32,
     scratch: Box<[u8]>,
@@ -98,6 +93,13 @@ pub struct Driver {
     listeners: Vec<Listener>,
     mailbox: Mailbox<Mail>,
     out: Outgoing<Mail>,
+    helms: Arc<[Helm]>,
+    /// How much mail this turn has posted, in messages.
+    posted: usize,
+    share: Share,
+    gathering: Gathering,
+    /// Turns that others ran while this shard slept.
+    turns_asleep: u64,
     directory: Arc<Directory>,
     gate: Gate,
     crowd: Arc<Crowd>,
@@ -123,28 +125,28 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Registers the seat's sockets in a set of their own.
+    /// Registers the seat's sockets in a set of their own, whose other end is to be waited at.
     ///
     /// # Errors
     /// The process has no file descriptors left.
-    pub fn new(seat: Seat) -> io::Result<Driver> {
-        let poller = Poller::new(EVENTS_MAX)?;
-        poller.add_bell(seat.mailbox.bell())?;
+    pub fn new(seat: Seat) -> io::Result<(Driver, Poller)> {
+        let (watch, poller) = poller::set(EVENTS_MAX)?;
+        watch.add_bell(seat.mailbox.bell())?;
         let mut listeners = Vec::new();
         for (at, (socket, index)) in seat.listeners.into_iter().enumerate() {
-            poller.add_listener(&socket, at as u16)?;
+            watch.add_listener(&socket, at as u16)?;
             listeners.push(Listener::new(socket, index));
         }
         let mut clock = Clock::default();
         let now = clock.read();
-        Ok(Driver {
+        let driver = Driver {
             id: seat.id,
             shards: seat.shards,
             shard: seat.shard,
             fx: Effects::default(),
             now,
             clock,
-            poller,
+            watch,
             conns: Paged::default(),
             next_serial: 0,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
@@ -158,6 +160,11 @@ impl Driver {
             listeners,
             mailbox: seat.mailbox,
             out: seat.out,
+            helms: seat.helms,
+            posted: 0,
+            share: Share::default(),
+            gathering: Gathering::default(),
+            turns_asleep: 0,
             directory: seat.directory,
             gate: seat.gate,
             crowd: seat.crowd,
@@ -175,23 +182,25 @@ impl Driver {
             ebb: Ebb::default(),
             stopping: None,
             ended: false,
-        })
+        };
+        Ok((driver, poller))
     }
 
-    /// One turn, with the number of events that the poller's last wait gave.
-    pub fn turn(&mut self, events: usize) {
+    /// One turn, with the events of the last wait.
+    pub fn turn(&mut self, events: Events<'_>) {
         self.now = self.clock.read();
+        self.posted = 0;
         self.out.retry();
         // What the last turn left goes first: their slots may have new owners later on.
         self.tell_drained();
         self.tell_broken();
         self.take_mail();
-        for index in 0..events {
-            let event = self.poller.event(index);
+        for event in events {
             match event.source {
                 Source::Connection(slot) => self.notice(slot, event),
                 Source::Listener(at) => self.accept(at),
                 Source::Bell => {}
+                Source::Alarm => self.watch.alarm_rang(),
             }
         }
         self.tell_broken();
@@ -209,60 +218,6 @@ impl Driver {
         self.resume_listeners();
         self.carry_out();
         self.report_stopped();
-        if self.ebb.look(self.now.ms, self.shard.held_bytes()) {
-            self.give_back();
-        }
-    }
-
-    /// Whether there is more to do at once.
-    #[inline]
-    pub fn pace(&self) -> Pace {
-        let waiting = !self.drained.is_empty() || !self.broken.is_empty();
-        if waiting || !self.mailbox.is_empty() {
-            Pace::Busy
-        } else if self.out.is_congested() {
-            Pace::Congested
-        } else if !self.to_read.is_empty() || !self.dirty.is_empty() || !self.costly.is_empty() {
-            Pace::Busy
-        } else {
-            Pace::Idle
-        }
-    }
-
-    /// In how many milliseconds a turn is due though nothing comes.
-    pub fn next_due_ms(&self) -> Option<u64> {
-        let first = |line: &VecDeque<Closing>| line.front().map(|closing| closing.deadline_ms);
-        let listening = self
-            .listeners
-            .iter()
-            .filter_map(|l| l.paused_until_ms)
-            .min();
-        let memory = self.ebb.due_ms();
-        let due = [
-            self.shard.next_deadline_ms(),
-            first(&self.closings),
-            first(&self.openings),
-            first(&self.proxies),
-            listening,
-            memory,
-        ];
-        let first = due.into_iter().flatten().min()?;
-        Some(first.saturating_sub(self.now.ms))
-    }
-
-    /// The time as of the last turn, in monotonic milliseconds.
-    pub fn now_ms(&self) -> u64 {
-        self.now.ms
-    }
-
-    /// The set to wait on.
-    pub fn poller(&mut self) -> &mut Poller {
-        &mut self.poller
-    }
-
-    /// The mailbox, to say that the shard is going to wait.
-    pub fn mailbox(&self) -> &Mailbox<Mail> {
-        &self.mailbox
     }
 
     /// Whether the shard was told to leave.

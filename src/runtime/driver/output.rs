@@ -3,6 +3,7 @@
 use super::super::mail::{Mail, Passed};
 use super::super::mesh::Outgoing;
 use super::Driver;
+use super::sleep::HELP_MESSAGES_MAX;
 use crate::base::{ConnId, ShardId};
 use crate::log_limited;
 use crate::net::connection::{Sent, Stage, send};
@@ -65,8 +66,13 @@ impl Driver {
                 shards: self.shards,
                 directory: &self.directory,
             };
+            self.posted += self.fx.mail.len();
             let posted = self.fx.mail.drain(route, &mut self.out);
             self.shard.account_posted(self.now, posted, &mut self.fx);
+        }
+        if self.posted > HELP_MESSAGES_MAX {
+            // Enough for two: the others begin while this shard writes.
+            self.settle();
         }
     }
 
@@ -116,7 +122,7 @@ impl Driver {
         let (listener, layers) = (conn.listener, conn.layers.take());
         self.fx.out.discard(moved.conn);
         self.freed.push(moved.conn.0);
-        if let Err(error) = self.poller.forget(&socket) {
+        if let Err(error) = self.watch.forget(&socket) {
             tracing::error!(peer = %moved.peer, %error, "a connection cannot be handed over");
             return self.crowd.leave(listener);
         }

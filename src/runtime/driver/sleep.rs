@@ -1,0 +1,240 @@
+//! When a shard has nothing to do: what it waits for, and who works for it meanwhile.
+
+use super::Driver;
+use super::close::Closing;
+use crate::net::Events;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Longest sleep, in milliseconds: after it the executor's other tasks get their turn.
+const SLEEP_MS_MAX: u64 = 1000;
+/// How often a shard looks back at what it did, in milliseconds.
+const WINDOW_MS: u64 = 50;
+
+/// Mail that is cheaper to work off for a sleeper than to wake it for, in messages: as many as a
+/// turn takes. More is enough for two cores.
+pub(super) const HELP_MESSAGES_MAX: usize = 4096;
+/// Share of its own time that a shard may be using and still work for others.
+const HELP_PER_CENT_MAX: u64 = 70;
+
+/// How long input gathers, where it comes in bursts. What a turn costs beside the messages in it
+/// is spread over more of them; network cards moderate their interrupts for the same reason.
+const GATHER: Duration = Duration::from_micros(250);
+/// Turns in a window from which on gathering is tried.
+const GATHER_TURNS_MIN: u32 = 25;
+/// Ready sources that a wait has to find after gathering for it to have been worth its timer.
+const GATHER_EVENTS_MIN: usize = 3;
+/// Times in a row that it may be in vain.
+const GATHER_PATIENCE: u8 = 4;
+/// Windows without it after that, at most.
+const GATHER_PAUSE_MAX: u8 = 16;
+
+/// How to wait for the next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Not at all: look what else has come.
+    None,
+    /// For a moment: mail waits for room elsewhere.
+    Moment,
+    /// So long whatever comes, then as [`Rest::Sleep`].
+    Gather(Duration),
+    /// Until something comes.
+    Sleep,
+}
+
+/// How much of its time the shard's thread has used lately.
+#[derive(Default)]
+pub(super) struct Share {
+    measured_ms: u64,
+    used_ms: u64,
+    per_cent: u64,
+}
+
+/// Whether input comes in bursts, so that waiting for more of it pays.
+#[derive(Default)]
+pub(super) struct Gathering {
+    turns: u32,
+    is_on: bool,
+    in_vain: u8,
+    /// Windows to go without, and how many it will be next time.
+    paused: u8,
+    pause: u8,
+}
+
+impl Driver {
+    /// Tells the shards that this turn has posted to, or runs their turns where that is cheaper;
+    /// then says how to wait. From then on the shard counts as asleep if there is nothing to do.
+    pub fn rest(&mut self) -> Rest {
+        self.settle();
+        self.look_back();
+        // Here and not in the turn, which another thread may run: it is the thread's own heap.
+        if self.ebb.look(self.now.ms, self.shard.held_bytes()) {
+            self.give_back();
+        }
+        if self.has_more() {
+            return Rest::None;
+        }
+        if self.out.is_congested() {
+            return Rest::Moment;
+        }
+        self.mailbox.bell().listen();
+        if !self.mailbox.is_empty() {
+            return Rest::None;
+        }
+        let longest_ms = self.now.ms + SLEEP_MS_MAX;
+        let wake_ms = self
+            .next_due_ms()
+            .map_or(longest_ms, |ms| ms.min(longest_ms));
+        self.watch.wake_by(self.now.ms, wake_ms);
+        match self.gathering.is_on {
+            true => Rest::Gather(GATHER),
+            false => Rest::Sleep,
+        }
+    }
+
+    /// Awake again: whoever has mail need not say so.
+    #[inline]
+    pub fn rise(&mut self) {
+        self.mailbox.bell().ignore();
+    }
+
+    /// What a wait after [`Rest::Gather`] found at once.
+    pub fn gathered(&mut self, events: usize) {
+        self.gathering.found(events);
+    }
+
+    /// A turn for the mail that is here, run by another shard's thread while this one's sleeps.
+    pub fn turn_asleep(&mut self) {
+        self.turns_asleep += 1;
+        self.turn(Events::NONE);
+        self.out.ring();
+        if self.has_more() || self.out.is_congested() || self.ended {
+            self.mailbox.bell().ring();
+        } else if let Some(due_ms) = self.next_due_ms() {
+            self.watch.wake_by(self.now.ms, due_ms);
+        }
+    }
+
+    /// Mail that was posted in this turn becomes known.
+    pub(super) fn settle(&mut self) {
+        let helps = self.posted <= HELP_MESSAGES_MAX && self.share.per_cent < HELP_PER_CENT_MAX;
+        for to in self.out.take_untold().iter() {
+            let bell = self.out.bell(to);
+            if bell.is_heard() && !(helps && self.helms[usize::from(to)].run_asleep()) {
+                bell.ring();
+            }
+        }
+    }
+
+    fn look_back(&mut self) {
+        self.gathering.turns += 1;
+        if self.now.ms >= self.share.measured_ms + WINDOW_MS {
+            self.share.measure(self.now.ms);
+            self.gathering.look_back();
+        }
+    }
+
+    /// Whether there is more to do at once.
+    #[inline]
+    fn has_more(&self) -> bool {
+        if !self.drained.is_empty() || !self.broken.is_empty() || !self.mailbox.is_empty() {
+            return true;
+        }
+        let waiting = !self.to_read.is_empty() || !self.dirty.is_empty() || !self.costly.is_empty();
+        waiting && !self.out.is_congested()
+    }
+
+    /// When a turn is due though nothing comes, in monotonic milliseconds.
+    fn next_due_ms(&self) -> Option<u64> {
+        let first = |line: &VecDeque<Closing>| line.front().map(|closing| closing.deadline_ms);
+        let listening = self
+            .listeners
+            .iter()
+            .filter_map(|l| l.paused_until_ms)
+            .min();
+        let memory = self.ebb.due_ms();
+        let due = [
+            self.shard.next_deadline_ms(),
+            first(&self.closings),
+            first(&self.openings),
+            first(&self.proxies),
+            listening,
+            memory,
+        ];
+        due.into_iter().flatten().min()
+    }
+}
+
+impl Share {
+    fn measure(&mut self, now_ms: u64) {
+        let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
+        let used_ms = tv_sec as u64 * 1000 + tv_nsec as u64 / 1_000_000;
+        // Measured on whichever thread runs the turn: only the shard's own looks back.
+        self.per_cent = (used_ms - self.used_ms) * 100 / (now_ms - self.measured_ms);
+        self.used_ms = used_ms;
+        self.measured_ms = now_ms;
+    }
+}
+
+impl Gathering {
+    fn look_back(&mut self) {
+        let busy = std::mem::take(&mut self.turns) >= GATHER_TURNS_MIN;
+        self.is_on = busy && self.paused == 0;
+        self.paused = self.paused.saturating_sub(1);
+    }
+
+    fn found(&mut self, events: usize) {
+        if events >= GATHER_EVENTS_MIN {
+            (self.in_vain, self.pause) = (0, 0);
+            return;
+        }
+        self.in_vain += 1;
+        if self.in_vain == GATHER_PATIENCE {
+            self.in_vain = 0;
+            self.is_on = false;
+            self.pause = (self.pause * 2).clamp(1, GATHER_PAUSE_MAX);
+            self.paused = self.pause;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(gathering: &mut Gathering, turns: u32) -> bool {
+        gathering.turns = turns;
+        gathering.look_back();
+        gathering.is_on
+    }
+
+    #[test]
+    fn gathers_only_while_turns_are_many_and_it_finds_more() {
+        let mut gathering = Gathering::default();
+        assert!(!window(&mut gathering, GATHER_TURNS_MIN - 1));
+        assert!(window(&mut gathering, GATHER_TURNS_MIN));
+        for _ in 0..100 {
+            gathering.found(1);
+            gathering.found(GATHER_EVENTS_MIN);
+        }
+        assert!(gathering.is_on, "now and then in vain");
+        assert!(!window(&mut gathering, 1));
+    }
+
+    #[test]
+    fn in_vain_it_is_tried_ever_more_rarely() {
+        let mut gathering = Gathering::default();
+        let mut tried = 0;
+        for _ in 0..1000 {
+            if window(&mut gathering, 1000) {
+                tried += 1;
+                for _ in 0..GATHER_PATIENCE {
+                    gathering.found(1);
+                }
+                assert!(!gathering.is_on);
+            }
+        }
+        assert!((50..80).contains(&tried), "{tried} of 1000 windows");
+    }
+}
