@@ -2,7 +2,7 @@
 //!
 //! Modules point one way:
 //! `base <- codec <- message <- {session, routing, auth} <- shard`, and from there
-//! `shard <- {net, control, config} <- runtime <- cli`.
+//! `shard <- {net, control, config, identity} <- runtime <- cli`.
 //! Up to and including `shard` everything is sans-io: no socket, clock, thread or randomness.
 
 pub mod auth;

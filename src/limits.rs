@@ -63,6 +63,15 @@ pub const ACL_CACHE_TOPICS_MAX: usize = 16;
 /// How deep terms of an access rule may be nested.
 pub const ACL_NESTING_MAX: usize = 16;
 
+/// Longest name and password of the built-in user store, in bytes.
+pub const USER_NAME_BYTES_MAX: usize = 255;
+pub const USER_PASSWORD_BYTES_MAX: usize = 1024;
+/// Most users of the built-in store: beyond that a database is the better place.
+pub const USERS_MAX: usize = 100_000;
+/// Most bans that hold at a time.
+pub const BANS_MAX: usize = 10_000;
+/// Clients, users and addresses whose failures and connects are counted.
+pub const GUARD_ENTRIES_MAX: usize = 1 << 16;
 /// Most threads on which sources of identities may block.
 pub const AUTH_THREADS_MAX: usize = 256;
 /// Most clients that may wait for one of them.
@@ -103,6 +112,11 @@ pub const AUTH_WAITING_DEFAULT: u64 = 100_000;
 pub const AUTH_DEADLINE_S_DEFAULT: u64 = 5;
 pub const AUTH_MEMO_S_DEFAULT: u64 = 300;
 pub const AUTH_MEMO_ENTRIES_DEFAULT: u64 = 1_000_000;
+pub const AUTH_FAILURES_DEFAULT: u64 = 10;
+pub const AUTH_CONNECTS_DEFAULT: u64 = 0;
+pub const AUTH_WINDOW_S_DEFAULT: u64 = 60;
+pub const AUTH_HOLD_S_DEFAULT: u64 = 30;
+pub const AUTH_STRAINED_RATE_DEFAULT: u64 = 500;
 pub const SYS_INTERVAL_S_DEFAULT: u64 = 60;
 
 const _: () = {

@@ -7,6 +7,7 @@ mod anonymous;
 mod grant;
 mod password;
 mod revision;
+pub mod scram;
 
 pub use acl::{Cidr, Rules};
 pub use anonymous::Anonymous;

@@ -111,6 +111,15 @@ pub enum CtlCommand {
     /// Plug-ins: sources of users and access rules, each with a file in etc/plugins
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// Users of the built-in store
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// Client ids, users and addresses that may not come in
+    #[command(subcommand)]
+    Ban(BanCommand),
+    /// Access rules of the file that auth.acl_file names
+    #[command(subcommand)]
+    Acl(AclCommand),
     /// Read the configuration again, as SIGHUP does: all of it, or nothing when it has mistakes
     Reload(FindArgs),
 }
@@ -123,6 +132,91 @@ pub enum ClientsCommand {
     Show(ClientArgs),
     /// End the connection of a client
     Kick(ClientArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UsersCommand {
+    /// Make a user; the password comes from standard input where it is not given
+    Add(AddUserArgs),
+    /// Remove a user and cut its clients
+    Del(UserArgs),
+    /// Change the password of a user and cut its clients
+    Passwd(PasswordArgs),
+    /// All users, a line each
+    List(FindArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct AddUserArgs {
+    #[command(flatten)]
+    pub user: PasswordArgs,
+    /// No access rule holds for this user
+    #[arg(long)]
+    pub superuser: bool,
+    /// The user may authenticate by SCRAM-SHA-256 too; what is kept for that is quicker to guess
+    /// than what is kept without
+    #[arg(long)]
+    pub scram: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PasswordArgs {
+    pub name: String,
+    /// Others see it in the list of processes: better give it on standard input
+    pub password: Option<String>,
+    #[command(flatten)]
+    pub find: FindArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    pub name: String,
+    #[command(flatten)]
+    pub find: FindArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BanCommand {
+    /// Ban, and cut the clients that are in
+    Add(AddBanArgs),
+    /// Lift a ban
+    Del(BanArgs),
+    /// All bans that hold, a line each
+    List(FindArgs),
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum BanWord {
+    Client,
+    User,
+    Address,
+}
+
+#[derive(Debug, Args)]
+pub struct BanArgs {
+    pub kind: BanWord,
+    /// A client id, a user name, or an address or range as 10.0.0.0/8
+    pub value: String,
+    #[command(flatten)]
+    pub find: FindArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct AddBanArgs {
+    #[command(flatten)]
+    pub ban: BanArgs,
+    /// How long, for example 90s, 2h or 7d; without it, for good
+    #[arg(long, value_name = "TIME")]
+    pub r#for: Option<String>,
+    /// Why, for the list
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AclCommand {
+    /// Read the rules again, with the rest of the configuration
+    Reload(FindArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::args::CheckArgs;
 use super::{Done, Failure, say};
 use crate::config::{Overrides, Settings, Sources, changes, cpus};
+use crate::runtime::Written;
 
 pub fn check(args: CheckArgs) -> Done {
     let overrides = Overrides {
@@ -17,6 +18,7 @@ pub fn check(args: CheckArgs) -> Done {
     let settings = &loaded.settings;
     let place = cpus::place(&settings.node)
         .map_err(|reason| Failure(format!("{}: node.cpus: {reason}", loaded.source)))?;
+    Written::read(settings)?;
     say(&format!("{}: no mistakes", loaded.source));
     say(&format!(
         "data folder: {}",

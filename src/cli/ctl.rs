@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
-use super::args::{ClientsCommand, CtlArgs, CtlCommand, FindArgs, SubscriptionsCommand};
-use super::{Done, Failure, ask, connect, plugins, say, status, unexpected};
+use super::args::{
+    AclCommand, ClientsCommand, CtlArgs, CtlCommand, FindArgs, SubscriptionsCommand,
+};
+use super::{Done, Failure, ask, ban, connect, plugins, say, status, unexpected, users};
 use crate::config::unit::about_duration_s;
 use crate::control::{Client, ClientDetail, ClientInfo, Reply, Request};
 use crate::limits::CONTROL_PAGE_MAX;
@@ -24,6 +26,9 @@ pub fn ctl(args: CtlArgs) -> Done {
             Ok(ExitCode::SUCCESS)
         }
         CtlCommand::Plugins(command) => plugins::plugins(command),
+        CtlCommand::Users(command) => users::users(command),
+        CtlCommand::Ban(command) => ban::ban(command),
+        CtlCommand::Acl(AclCommand::Reload(find)) => reload(&find),
         CtlCommand::Reload(find) => reload(&find),
     }
 }

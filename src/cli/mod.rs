@@ -1,6 +1,7 @@
 //! The command line: what is typed, and one file a command.
 
 mod args;
+mod ban;
 mod check;
 mod ctl;
 mod daemon;
@@ -11,6 +12,7 @@ mod run;
 mod signals;
 mod status;
 mod stop;
+mod users;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -7,8 +7,8 @@ use super::args::StatusArgs;
 use super::{Done, Failure, ask, say, unexpected};
 use crate::config::unit::{about_duration_s, about_size, thousands};
 use crate::control::{
-    CertificateStatus, Client, Count, Ledger, NodeStatus, Reply, Request, State, Status,
-    Unreachable,
+    CertificateStatus, Client, Count, IdentityStatus, Ledger, NodeStatus, Reply, Request, State,
+    Status, Unreachable,
 };
 
 pub fn status(args: &StatusArgs) -> Done {
@@ -74,6 +74,7 @@ fn text(status: &Status) -> String {
         }
     }
     counts(&mut out, status);
+    identity(&mut out, &node.identity);
     ledger(&mut out, &node.ledger);
     by_reason(&mut out, "refused", &node.refusals);
     out
@@ -168,6 +169,35 @@ fn ledger(out: &mut String, ledger: &Ledger) {
     by_reason(out, "dropped", &ledger.dropped);
 }
 
+/// Nothing where everybody is anonymous.
+fn identity(out: &mut String, identity: &IdentityStatus) {
+    let active = || identity.sources.iter().filter(|source| source.is_active);
+    for source in active() {
+        let answers = source.answers.iter();
+        let answers: Vec<String> = answers
+            .map(|answer| format!("{} {}", thousands(answer.count), answer.reason))
+            .collect();
+        let state = match source.down_s {
+            Some(down_s) => format!("down for {}: {}", about_duration_s(down_s), source.why),
+            None => "up".into(),
+        };
+        let answers = match answers.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", answers.join(", ")),
+        };
+        let _ = writeln!(out, "{:<14}{}, {state}{answers}", "identities", source.name);
+    }
+    if active().next().is_some() {
+        let (waiting, late) = (thousands(identity.waiting), thousands(identity.late));
+        let remembered = thousands(identity.remembered);
+        let _ = writeln!(
+            out,
+            "{:<14}{waiting} waiting, {late} too late, {remembered} remembered, {} bans",
+            "verdicts", identity.bans
+        );
+    }
+}
+
 fn by_reason(out: &mut String, what: &str, counts: &[Count]) {
     for count in counts.iter().filter(|count| count.count > 0) {
         let _ = writeln!(out, "{what:<14}{} {}", thousands(count.count), count.reason);
@@ -177,7 +207,7 @@ fn by_reason(out: &mut String, what: &str, counts: &[Count]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{Handshakes, ListenerStatus, Memory, Process, ShardStatus};
+    use crate::control::{Handshakes, ListenerStatus, Memory, Process, ShardStatus, SourceStatus};
 
     #[test]
     fn status_reads_as_documented() {
@@ -208,11 +238,34 @@ mod tests {
              subscriptions 5\n\
              retained      2 messages, 1.5 KiB\n\
              memory        0 B queued of 6 GiB budget, 24 MiB resident\n\
+             identities    users, up (1,200 allowed)\n\
+             identities    postgres, down for 1m 30s: connection refused (1,200 allowed)\n\
+             verdicts      1,500 waiting, 7 too late, 1,100 remembered, 2 bans\n\
              messages      10 received + 1 internal + 4 copies\n            \
              = 9 delivered + 2 queued + 1 expired + 2 dropped + 1 between shards\n\
              dropped       2 no_subscriber\n\
              refused       3 not_mqtt\n"
         );
+    }
+
+    fn busy_identity() -> IdentityStatus {
+        let source = |name: &str, down_s| SourceStatus {
+            name: name.into(),
+            is_active: true,
+            down_s,
+            why: "connection refused".into(),
+            answers: vec![Count {
+                reason: "allowed".into(),
+                count: 1200,
+            }],
+        };
+        IdentityStatus {
+            sources: vec![source("users", None), source("postgres", Some(90))],
+            waiting: 1500,
+            late: 7,
+            remembered: 1100,
+            bans: 2,
+        }
     }
 
     fn busy_node() -> NodeStatus {
@@ -261,6 +314,7 @@ mod tests {
             },
             handshakes: Handshakes::default(),
             refusals: vec![count("not_mqtt", 3)],
+            identity: busy_identity(),
         }
     }
 

@@ -127,3 +127,14 @@ choice! {
         Disconnect = "disconnect",
     }
 }
+
+choice! {
+    /// Whether a client certificate says who its client is, and by which of its names.
+    CertificateUsername {
+        #[default]
+        Off = "off",
+        CommonName = "cn",
+        Subject = "dn",
+        AlternativeName = "san",
+    }
+}

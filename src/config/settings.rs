@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use super::choice::{
-    AclNomatch, AllowAnonymous, ClientCertificates, DeniedPublish, ListenerClientCertificates,
-    LogLevel, QueueDrop, TlsVersion,
+    AclNomatch, AllowAnonymous, CertificateUsername, ClientCertificates, DeniedPublish,
+    ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
 };
 use super::keys::{KEYS, LISTENER_KEYS};
 use super::listen::{ListenUrl, Scheme};
@@ -132,8 +132,21 @@ pub struct Auth {
     /// 0: passwords are not remembered.
     pub memo_s: u32,
     pub memo_entries_max: u32,
+    /// Empty: none.
+    pub users_file: PathBuf,
+    pub certificate_username: CertificateUsername,
+    /// Empty: none.
+    pub acl_file: PathBuf,
     pub acl_nomatch: AclNomatch,
     pub denied_publish: DeniedPublish,
+    /// 0: failures are not counted.
+    pub failures_max: u32,
+    /// 0: connects are not counted.
+    pub connects_max: u32,
+    pub window_s: u32,
+    pub hold_s: u32,
+    /// Connections a second; 0: as always.
+    pub strained_connect_rate: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

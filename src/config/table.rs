@@ -3,7 +3,7 @@
 //! the test `documents` writes `etc/ringmq.toml` and `docs/configuration.md` anew.
 
 use super::keys::{
-    ACL_NOMATCH, ALLOW_ANONYMOUS, CHAIN, CLIENT_CERTIFICATES, DENIED_PUBLISH,
+    ACL_NOMATCH, ALLOW_ANONYMOUS, CERTIFICATE_USERNAME, CHAIN, CLIENT_CERTIFICATES, DENIED_PUBLISH,
     LISTENER_CLIENT_CERTIFICATES, LOG_LEVELS, QUEUE_DROPS, TLS_VERSIONS,
 };
 use super::keys::{Key, Kind, Preset, Range, Reload, load, store};
@@ -240,12 +240,37 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
     auth.memo_entries_max: Kind::Number(Range::of(1, 100_000_000)),
         Number(AUTH_MEMO_ENTRIES_DEFAULT), Live, "passwords",
         "Most passwords remembered.";
+    auth.users_file: Kind::Path, Text(""), Live, "",
+        "File of users, a line each: `name:hash` with an argon2 or bcrypt hash. Users are more \
+         easily kept with `ringmq ctl users`, which needs no file. Empty: none.";
+    auth.certificate_username: CERTIFICATE_USERNAME, Text("off"), Live, "",
+        "Whether a client with a verified certificate is let in under a name of it: the common \
+         name (cn), the subject (dn) or the first alternative name (san).";
+    auth.acl_file: Kind::Path, Text(""), Live, "",
+        "File of access rules for everybody: emqttd's `acl.conf`, or TOML where its name ends \
+         so; see `docs/identity.md`. Asked after a client's own rules. Empty: none.";
     auth.acl_nomatch: ACL_NOMATCH, Text("deny"), Live, "",
         "What holds for a client that has access rules, its own or those for everybody, when \
          none of them decides. Without any rules everything is allowed.";
     auth.denied_publish: DENIED_PUBLISH, Text("drop"), Live, "",
         "What becomes of a client that publishes what it may not: its message is dropped and v5 \
          clients are told with QoS 1 and 2 (drop), or its connection ends (disconnect).";
+    auth.failures_max: Kind::Number(Range::or_zero(1_000_000, "not counted")),
+        Number(AUTH_FAILURES_DEFAULT), Live, "failures",
+        "Failures of a user at an address within the window, and ten times as many of an address, \
+         after which it is held off (0x9F; return code 3 before v5). A password that is \
+         remembered as right comes in all the same.";
+    auth.connects_max: Kind::Number(Range::or_zero(1_000_000, "not counted")),
+        Number(AUTH_CONNECTS_DEFAULT), Live, "connects",
+        "Connects of one client id within the window, after which it is held off likewise.";
+    auth.window_s: Kind::Duration(Range::of(1, 86_400)), Number(AUTH_WINDOW_S_DEFAULT), Live, "s",
+        "The window in which failures and connects are counted.";
+    auth.hold_s: Kind::Duration(Range::of(1, 86_400)), Number(AUTH_HOLD_S_DEFAULT), Live, "s",
+        "How long one is held off. It doubles with each time in a row, up to 32 times this.";
+    auth.strained_connect_rate: Kind::Number(Range::or_zero(10_000_000, "as always")),
+        Number(AUTH_STRAINED_RATE_DEFAULT), Live, "connections a second",
+        "Connections accepted a second while a source cannot be asked, or while half of the \
+         clients that may wait for a verdict do. The others wait in the kernel's accept queue.";
 
     sys.interval_s: Kind::Duration(Range::or_zero(86_400, "never")),
         Number(SYS_INTERVAL_S_DEFAULT), Live, "s",

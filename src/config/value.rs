@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::choice::{
-    AclNomatch, AllowAnonymous, ClientCertificates, DeniedPublish, ListenerClientCertificates,
-    LogLevel, QueueDrop, TlsVersion,
+    AclNomatch, AllowAnonymous, CertificateUsername, ClientCertificates, DeniedPublish,
+    ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
 };
 use super::cpus;
 use super::listen::ListenUrl;
@@ -100,6 +100,11 @@ text_slot!(
 text_slot!(AclNomatch, |text| AclNomatch::from_word(&text), |this| this
     .word()
     .into());
+text_slot!(
+    CertificateUsername,
+    |text| CertificateUsername::from_word(&text),
+    |this| this.word().into()
+);
 text_slot!(
     DeniedPublish,
     |text| DeniedPublish::from_word(&text),

@@ -30,6 +30,26 @@ pub enum Request {
     UnloadPlugin {
         name: String,
     },
+    /// Up to `limit` users after the one named, by name.
+    Users {
+        limit: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+    },
+    AddUser(NewUser),
+    DeleteUser {
+        name: String,
+    },
+    SetPassword {
+        name: String,
+        password: String,
+    },
+    Bans,
+    AddBan(Ban),
+    LiftBan {
+        kind: BanKind,
+        value: String,
+    },
 }
 
 /// One line to a client.
@@ -50,6 +70,12 @@ pub enum Reply {
     /// Sentences on what does not work yet.
     PluginLoaded(Vec<String>),
     PluginUnloaded,
+    Users(Vec<User>),
+    Bans(Vec<Ban>),
+    /// Whether there was such a ban.
+    Lifted(bool),
+    /// What was asked for is done, and on disk.
+    Done,
     /// A sentence.
     Error(String),
 }
@@ -105,6 +131,86 @@ pub struct NodeStatus {
     pub handshakes: Handshakes,
     /// Refusals by reason, those that happened.
     pub refusals: Vec<Count>,
+    pub identity: IdentityStatus,
+}
+
+/// How it stands with the question who somebody is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IdentityStatus {
+    /// In the order in which they are asked.
+    pub sources: Vec<SourceStatus>,
+    /// Clients that wait for a verdict.
+    pub waiting: u64,
+    /// Those that were told that nobody could say, because their turn came too late.
+    pub late: u64,
+    /// Passwords remembered as right.
+    pub remembered: u64,
+    pub bans: u64,
+}
+
+/// A source of identities.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SourceStatus {
+    pub name: String,
+    /// Whether it knows anybody.
+    pub is_active: bool,
+    /// For how many seconds it cannot be asked; none: it can.
+    pub down_s: Option<u64>,
+    pub why: String,
+    /// By kind, those that were given.
+    pub answers: Vec<Count>,
+}
+
+/// A user of the built-in store.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct User {
+    pub name: String,
+    pub is_superuser: bool,
+    pub has_scram: bool,
+}
+
+/// A user to be made.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewUser {
+    pub name: String,
+    pub password: String,
+    #[serde(default)]
+    pub is_superuser: bool,
+    #[serde(default)]
+    pub scram: bool,
+}
+
+impl std::fmt::Debug for NewUser {
+    /// Without the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewUser")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a ban names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BanKind {
+    Client,
+    User,
+    Address,
+}
+
+/// Who may not come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    pub kind: BanKind,
+    pub value: String,
+    /// Seconds since the Unix epoch; none: for good.
+    #[serde(default)]
+    pub until_unix_s: Option<u64>,
+    #[serde(default)]
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

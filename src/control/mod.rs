@@ -11,9 +11,10 @@ mod server;
 mod supervisor;
 
 pub use api::{
-    CertificateStatus, Client as ClientInfo, ClientDetail, Count, Handshakes, Ledger,
-    ListenerStatus, Memory, NodeStatus, Page, Plugin, Process, ReloadReport, Reply, Request,
-    ShardStatus, State, Status, Stopped, Subscription,
+    Ban, BanKind, CertificateStatus, Client as ClientInfo, ClientDetail, Count, Handshakes,
+    IdentityStatus, Ledger, ListenerStatus, Memory, NewUser, NodeStatus, Page, Plugin, Process,
+    ReloadReport, Reply, Request, ShardStatus, SourceStatus, State, Status, Stopped, Subscription,
+    User,
 };
 pub use client::{Client, Unreachable};
 pub use folder::{DataDir, Lock};
@@ -23,6 +24,9 @@ pub use supervisor::Supervisor;
 use std::time::Duration;
 
 use crate::config::Settings;
+
+/// What a node without a data folder of its own answers.
+const NO_STORE: &str = "this node keeps no users";
 
 /// A running broker, as the process around it sees it. Every method may wait for shards, is
 /// called from plain threads only, and answers within seconds whatever the shards do.
@@ -56,4 +60,39 @@ pub trait Node: Send + Sync {
 
     /// Unloads a plug-in, now and for later starts.
     fn unload_plugin(&self, name: &str) -> Result<(), String>;
+
+    /// Up to `limit` users of the built-in store after `from`, by name.
+    fn users(&self, _limit: usize, _from: Option<&str>) -> Result<Vec<User>, String> {
+        Err(NO_STORE.into())
+    }
+
+    /// Makes a user, who can come in from then on.
+    fn add_user(&self, _user: &NewUser) -> Result<(), String> {
+        Err(NO_STORE.into())
+    }
+
+    /// Removes a user and cuts the clients that came in as that user.
+    fn delete_user(&self, _name: &str) -> Result<(), String> {
+        Err(NO_STORE.into())
+    }
+
+    /// Another password for a user; the clients that came in with the old one are cut.
+    fn set_password(&self, _name: &str, _password: &str) -> Result<(), String> {
+        Err(NO_STORE.into())
+    }
+
+    /// The bans that hold.
+    fn bans(&self) -> Result<Vec<Ban>, String> {
+        Err(NO_STORE.into())
+    }
+
+    /// Bans, and cuts the clients that are in.
+    fn add_ban(&self, _ban: Ban) -> Result<(), String> {
+        Err(NO_STORE.into())
+    }
+
+    /// Lifts a ban; false: there was none.
+    fn lift_ban(&self, _kind: BanKind, _value: String) -> Result<bool, String> {
+        Err(NO_STORE.into())
+    }
 }

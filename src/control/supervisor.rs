@@ -69,8 +69,28 @@ impl Supervisor {
                 .node
                 .unload_plugin(&name)
                 .map(|()| Reply::PluginUnloaded),
+            request => self.answer_about_users(request),
         };
         answer.unwrap_or_else(Reply::Error)
+    }
+
+    fn answer_about_users(&self, request: Request) -> Result<Reply, String> {
+        let node = &self.node;
+        match request {
+            Request::Users { limit, from } => {
+                let limit = limit.clamp(1, CONTROL_PAGE_MAX);
+                node.users(limit, from.as_deref()).map(Reply::Users)
+            }
+            Request::AddUser(user) => node.add_user(&user).map(|()| Reply::Done),
+            Request::DeleteUser { name } => node.delete_user(&name).map(|()| Reply::Done),
+            Request::SetPassword { name, password } => {
+                node.set_password(&name, &password).map(|()| Reply::Done)
+            }
+            Request::Bans => node.bans().map(Reply::Bans),
+            Request::AddBan(ban) => node.add_ban(ban).map(|()| Reply::Done),
+            Request::LiftBan { kind, value } => node.lift_ban(kind, value).map(Reply::Lifted),
+            _ => Err("this version does not know the request".into()),
+        }
     }
 
     /// Asks for the end; [`Self::run`] returns once it is there. More than once is as once.

@@ -2,10 +2,13 @@
 //! changes what a source knows.
 
 use super::chain::{Chain, SourceStatus};
+use super::guard::{Ban, Bans, Pace, PaceOptions, Target};
 use super::memo::{Memo, is_password};
 use super::pool::{self, Counter, Pool, Question};
 use super::source::{Judgement, Remember, Scope, Source};
-use crate::auth::{Anonymous, AuthRequest, Authenticator, Grant, Revision, Verdict};
+use crate::auth::{
+    Anonymous, AuthRequest, AuthStep, Authenticator, Grant, Identity, Revision, Verdict,
+};
 use crate::base::{ConnId, ShardId};
 use crate::codec::ReasonCode;
 use std::io;
@@ -41,6 +44,7 @@ pub struct Options {
     /// How long a password that was right is remembered; zero: not at all.
     pub memo_life: Duration,
     pub memo_entries_max: usize,
+    pub pace: PaceOptions,
 }
 
 /// All of identity, one for the process.
@@ -49,6 +53,8 @@ pub struct Authority {
     chain: RwLock<Arc<Chain>>,
     is_active: AtomicBool,
     memo: Memo,
+    bans: Bans,
+    pace: Pace,
     pool: Arc<Pool>,
     shards: Box<dyn Shards>,
     /// Held by whoever says what a source said, and alone by whoever says that it does not hold
@@ -72,12 +78,15 @@ impl Authority {
     pub fn start(
         options: Options,
         key: &[u8; 32],
+        bans: Bans,
         shards: Box<dyn Shards>,
     ) -> io::Result<Arc<Authority>> {
         let authority = Arc::new(Authority {
             chain: RwLock::default(),
             is_active: AtomicBool::new(false),
             memo: Memo::new(key, options.memo_entries_max, options.memo_life),
+            bans,
+            pace: Pace::new(options.pace),
             pool: Arc::new(Pool::new(options.waiting_max)),
             shards,
             changes: RwLock::new(()),
@@ -117,9 +126,32 @@ impl Authority {
         self.shards.revise(Arc::new(revision));
     }
 
+    /// Bans a client id, a user or an address, and cuts those that are in.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn ban(&self, ban: Ban) -> Result<(), String> {
+        let revision = self.bans.add(ban)?;
+        self.changed(revision);
+        Ok(())
+    }
+
+    /// Lifts a ban; false: there was none.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn lift_ban(&self, target: &Target) -> Result<bool, String> {
+        self.bans.remove(target)
+    }
+
+    pub fn bans(&self) -> Vec<Ban> {
+        self.bans.list()
+    }
+
     /// Obeys other settings; threads and the length of the queue stay.
     pub fn configure(&self, options: Options) {
         let order = options.chain.clone();
+        self.pace.configure(options.pace);
         self.memo
             .configure(options.memo_entries_max, options.memo_life);
         *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
@@ -208,8 +240,21 @@ impl Authority {
     }
 
     fn verdict(&self, request: &AuthRequest, judgement: Judgement) -> Verdict {
+        let is_recheck = request.step == AuthStep::Recheck;
         match judgement {
-            Judgement::Allow(grant, _) => Verdict::Allow(grant),
+            Judgement::Allow(grant, _) if self.is_banned(request, &grant) => {
+                Verdict::Refuse(ReasonCode::Banned)
+            }
+            Judgement::Allow(grant, _) => {
+                if !is_recheck {
+                    self.pace.succeeded(request);
+                }
+                Verdict::Allow(grant)
+            }
+            Judgement::Deny(reason) if !is_recheck => {
+                self.pace.failed(request, Instant::now());
+                Verdict::Refuse(reason)
+            }
             Judgement::Challenge { data, state } => Verdict::Challenge { data, state },
             Judgement::Deny(reason) => Verdict::Refuse(reason),
             Judgement::Unavailable(_) => Verdict::Refuse(ReasonCode::ServerUnavailable),
@@ -230,8 +275,31 @@ impl Authority {
             !is_active || anonymous == Anonymous::Everywhere && request.username.is_none();
         match may_be_anonymous {
             true => anonymous.judge(request),
-            false => Verdict::Refuse(ReasonCode::BadUserNameOrPassword),
+            false => {
+                if request.username.is_some() && request.step != AuthStep::Recheck {
+                    self.pace.failed(request, Instant::now());
+                }
+                Verdict::Refuse(ReasonCode::BadUserNameOrPassword)
+            }
         }
+    }
+
+    /// Whether the name that a source has found is banned, where it is not the one of CONNECT.
+    fn is_banned(&self, request: &AuthRequest, grant: &Grant) -> bool {
+        match &grant.identity {
+            Identity::Named(name) => self.bans.has(request, Some(name)),
+            _ => false,
+        }
+    }
+
+    /// Whoever is not asked about: why.
+    fn held_off(&self, request: &AuthRequest) -> Option<ReasonCode> {
+        if self.bans.has(request, request.username.as_deref()) {
+            return Some(ReasonCode::Banned);
+        }
+        let is_connect = request.step == AuthStep::Connect;
+        let comes_too_often = is_connect && self.pace.connects(request, Instant::now());
+        comes_too_often.then_some(ReasonCode::ConnectionRateExceeded)
     }
 
     fn change_chain(&self, change: impl FnOnce(&Chain) -> Chain) {
@@ -261,17 +329,30 @@ impl Authority {
 impl Authenticator for Gate {
     fn ask(&mut self, request: &AuthRequest) -> Verdict {
         let authority = &self.authority;
+        if let Some(reason) = authority.held_off(request) {
+            return Verdict::Refuse(reason);
+        }
         if !authority.is_active.load(Ordering::Relaxed) {
             return authority.unknown(request);
         }
         match authority.memo.find(request) {
             Some(grant) => Verdict::Allow(Grant::clone(&grant)),
+            None if request.step != AuthStep::Recheck
+                && authority.pace.is_held(request, Instant::now()) =>
+            {
+                Verdict::Refuse(ReasonCode::ConnectionRateExceeded)
+            }
             None => Verdict::Pending,
         }
     }
 }
 
 impl Gate {
+    /// As [`Authority::is_strained`].
+    pub fn is_strained(&self) -> bool {
+        self.authority.is_active.load(Ordering::Relaxed) && self.authority.is_strained()
+    }
+
     /// Puts a question that [`Authenticator::ask`] has left open to the sources.
     ///
     /// # Errors

@@ -3,10 +3,14 @@
 //! said. Shards ask the [`Authority`]; nothing in here touches a session.
 
 mod authority;
+pub mod certificate;
 mod chain;
 pub mod claims;
+pub mod files;
+pub mod guard;
 mod health;
 pub mod http;
+mod journal;
 pub mod jwt;
 mod memo;
 mod pem;
@@ -14,6 +18,7 @@ pub mod pgsql;
 pub mod plugin;
 mod pool;
 mod source;
+pub mod users;
 mod web;
 
 pub use authority::{Authority, Gate, Options, Shards};

@@ -6,11 +6,15 @@ use super::helm::Helm;
 use super::mail::{Ask, Mail, Report};
 use super::mesh::{Address, Mailbox, Outgoing, mailboxes};
 use super::post::Post;
+use super::written::Written;
 use super::{certificates, executor, options, sys_topics};
+use crate::auth::Rules;
 use crate::base::ShardId;
 use crate::config::{self, Scheme, Settings, cpus};
 use crate::identity::Authority;
+use crate::identity::guard::Bans;
 use crate::identity::plugin::Plugins;
+use crate::identity::users::Users;
 use crate::net::listener;
 use crate::routing::Directory;
 use crate::shard::Shard;
@@ -37,6 +41,9 @@ pub struct Broker {
     pub(super) authority: Arc<Authority>,
     pub(super) plugins: Plugins,
     pub(super) doors: Arc<Doors>,
+    pub(super) users: Arc<Users>,
+    /// Access rules for everybody.
+    pub(super) rules: Mutex<Option<Arc<Rules>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Dropped to end the threads that publish `$SYS` and look after certificates.
     ends: Mutex<Vec<Sender<()>>>,
@@ -71,11 +78,17 @@ impl Broker {
         let doors = Doors::open(&settings).map_err(io::Error::other)?;
         let (listening, mut sockets) = listen(&settings, shards)?;
         let (mailboxes, addresses) = mailboxes(shards, settings.limits.mailbox_slots as usize)?;
+        let folder = &settings.node.data_dir;
+        let users = Arc::new(Users::open(folder).map_err(io::Error::other)?);
+        let written = Written::read(&settings).map_err(io::Error::other)?;
         let authority = Authority::start(
             options::identity(&settings),
             &secret()?,
+            Bans::open(folder).map_err(io::Error::other)?,
             Box::new(Post(addresses.clone())),
         )?;
+        authority.set_source(users.clone());
+        let rules = written.install(&authority);
         let folder = settings.auth.plugins_dir.clone();
         let plugins = Plugins::new(&authority, folder, &settings.node.data_dir);
         // Before anybody can connect: what it takes to come in must be known by then.
@@ -94,6 +107,8 @@ impl Broker {
             authority,
             plugins,
             doors: Arc::new(doors),
+            users,
+            rules: Mutex::new(rules),
             settings: Arc::new(Mutex::new(settings)),
             threads: Mutex::new(Vec::new()),
             ends: Mutex::new(Vec::new()),
@@ -192,7 +207,8 @@ impl Broker {
         let helms: Arc<[Helm]> = (0..shards).map(|_| Helm::default()).collect();
         let (ready, readiness) = bounded(usize::from(shards));
         for (mailbox, id) in mailboxes.into_iter().zip(0..) {
-            let options = options::options(&settings, id, shards);
+            let mut options = options::options(&settings, id, shards);
+            options.access.common = lock(&self.rules).clone();
             let authenticator = Box::new(self.authority.gate(ShardId(id)));
             let gate = self.authority.gate(ShardId(id));
             let reach = options::reach(&settings, shards);

@@ -85,6 +85,8 @@ pub struct Reach {
     pub opening_ms_max: u64,
     /// Time for a PROXY header to be there, in milliseconds, of each listener.
     pub proxy_ms_by_listener: Vec<u64>,
+    /// The same while identities cannot be decided about; 0: as always.
+    pub strained_rate_max: u32,
 }
 
 /// A shard's numbers at one moment.
@@ -103,6 +105,8 @@ pub struct Report {
 pub struct Pauses {
     /// Connections came faster than the rate allows.
     pub connect_rate: u64,
+    /// Identities cannot be decided about as fast as connections come.
+    pub strained: u64,
     /// As many connections as allowed.
     pub connections_max: u64,
     /// No file descriptor, or no kernel memory, for another.

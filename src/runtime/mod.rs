@@ -14,7 +14,10 @@ mod node;
 mod options;
 mod post;
 mod sys_topics;
+mod users;
+mod written;
 
 pub use broker::{Broker, Ended, Listening};
 pub use driver::Tallies;
 pub use mail::{Pauses, Report};
+pub use written::Written;

@@ -4,12 +4,14 @@ use super::broker::{ANSWER_WITHIN, Broker, ask, lock};
 use super::certificates::post_rules;
 use super::mail::{Ask, Report};
 use super::options;
+use super::written::Written;
 use crate::base::ShardId;
 use crate::codec::Version;
 use crate::config::{Address, Settings};
 use crate::control::{
-    CertificateStatus, ClientDetail, ClientInfo, Count, Handshakes, Ledger, ListenerStatus, Memory,
-    Node, NodeStatus, Page, Plugin, ShardStatus, Stopped, Subscription,
+    Ban, BanKind, CertificateStatus, ClientDetail, ClientInfo, Count, Handshakes, IdentityStatus,
+    Ledger, ListenerStatus, Memory, NewUser, Node, NodeStatus, Page, Plugin, ShardStatus,
+    SourceStatus, Stopped, Subscription, User,
 };
 use crate::identity::plugin::Listed;
 use crate::limits::EXPIRY_NEVER_S;
@@ -46,6 +48,7 @@ impl Node for Broker {
                 resumed: sum_of(&reports, |r| r.tallies.handshakes_resumed),
             },
             refusals: refusals(&reports),
+            identity: self.identity_status(),
         })
     }
 
@@ -54,8 +57,12 @@ impl Node for Broker {
         post_rules(&self.doors, &self.addresses)?;
         self.plugins.reload()?;
         let shards = self.addresses.len() as u16;
+        let written = Written::read(settings)?;
+        let rules = written.install(&self.authority);
+        *lock(&self.rules) = rules.clone();
         for (address, shard) in self.addresses.iter().zip(0..) {
-            let options = Box::new(options::options(settings, shard, shards));
+            let mut options = Box::new(options::options(settings, shard, shards));
+            options.access.common = rules.clone();
             let reload = ask(Ask::Reload(options, options::reach(settings, shards)));
             let told = address.post_within(reload, ANSWER_WITHIN);
             if !told {
@@ -137,6 +144,34 @@ impl Node for Broker {
         let client_id = client_id.to_owned();
         self.ask_one(owner, |reply| Ask::Kick { client_id, reply })
     }
+
+    fn users(&self, limit: usize, from: Option<&str>) -> Result<Vec<User>, String> {
+        Ok(self.list_users(limit, from))
+    }
+
+    fn add_user(&self, user: &NewUser) -> Result<(), String> {
+        self.make_user(user)
+    }
+
+    fn delete_user(&self, name: &str) -> Result<(), String> {
+        Broker::delete_user(self, name)
+    }
+
+    fn set_password(&self, name: &str, password: &str) -> Result<(), String> {
+        self.change_password(name, password)
+    }
+
+    fn bans(&self) -> Result<Vec<Ban>, String> {
+        Ok(self.list_bans())
+    }
+
+    fn add_ban(&self, ban: Ban) -> Result<(), String> {
+        Broker::add_ban(self, ban)
+    }
+
+    fn lift_ban(&self, kind: BanKind, value: String) -> Result<bool, String> {
+        Broker::lift_ban(self, kind, value)
+    }
 }
 
 impl Broker {
@@ -148,6 +183,27 @@ impl Broker {
             sessions: report.stats.sessions as u64,
             subscriptions: report.stats.subscriptions as u64,
             turns_asleep: report.turns_asleep,
+        }
+    }
+
+    fn identity_status(&self) -> IdentityStatus {
+        let authority = &self.authority;
+        let source = |source: crate::identity::SourceStatus| {
+            let (down_s, why) = source.down.unzip();
+            SourceStatus {
+                name: source.name.into(),
+                is_active: source.is_active,
+                down_s,
+                why: why.unwrap_or_default(),
+                answers: counts(source.counts.into_iter()),
+            }
+        };
+        IdentityStatus {
+            sources: authority.status().into_iter().map(source).collect(),
+            waiting: authority.waiting() as u64,
+            late: authority.expired(),
+            remembered: authority.remembered() as u64,
+            bans: authority.bans().len() as u64,
         }
     }
 
@@ -217,6 +273,7 @@ fn refusals(reports: &[Report]) -> Vec<Count> {
     }
     let pauses = |f: fn(&Report) -> u64| sum_of(reports, f);
     found.push(("connect_rate", pauses(|r| r.pauses.connect_rate)));
+    found.push(("connect_rate_strained", pauses(|r| r.pauses.strained)));
     found.push(("connections_max", pauses(|r| r.pauses.connections_max)));
     found.push(("open_files", pauses(|r| r.pauses.no_files)));
     counts(found.into_iter())

@@ -7,6 +7,7 @@ use crate::base::ShardId;
 use crate::codec::QoS;
 use crate::config::{AclNomatch, AllowAnonymous, DeniedPublish, Host, QueueDrop, Settings};
 use crate::identity;
+use crate::identity::guard::PaceOptions;
 use crate::shard::{Access, DropPolicy, Limits, MqttOptions, Options};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub fn options(settings: &Settings, shard: u16, shards: u16) -> Options {
 /// How many connections one of `shards` shards lets in.
 pub fn reach(settings: &Settings, shards: u16) -> Reach {
     let rate = settings.limits.connect_rate_max;
+    let strained = settings.auth.strained_connect_rate;
     Reach {
         connections_max: settings.limits.connections_max,
         by_listener_max: settings
@@ -48,6 +50,7 @@ pub fn reach(settings: &Settings, shards: u16) -> Reach {
             .iter()
             .map(|l| u64::from(l.proxy_timeout_s) * 1000)
             .collect(),
+        strained_rate_max: strained.div_ceil(u32::from(shards)),
     }
 }
 
@@ -62,6 +65,12 @@ pub fn identity(settings: &Settings) -> identity::Options {
         deadline: Duration::from_secs(auth.deadline_s.into()),
         memo_life: Duration::from_secs(auth.memo_s.into()),
         memo_entries_max: auth.memo_entries_max as usize,
+        pace: PaceOptions {
+            failures_max: auth.failures_max,
+            connects_max: auth.connects_max,
+            window: Duration::from_secs(auth.window_s.into()),
+            hold: Duration::from_secs(auth.hold_s.into()),
+        },
     }
 }
 

@@ -46,7 +46,7 @@ impl Ending {
             Ending::Violation(violation) => violation.reason(),
             Ending::TakenOver => ReasonCode::SessionTakenOver,
             Ending::KeepAlive => ReasonCode::KeepAliveTimeout,
-            Ending::Refused(reason) => reason,
+            Ending::Refused(reason) => in_disconnect(reason),
             Ending::Kicked => ReasonCode::AdministrativeAction,
             Ending::Expired => ReasonCode::MaximumConnectTime,
             Ending::Shutdown => ReasonCode::ServerShuttingDown,
@@ -68,6 +68,19 @@ impl Ending {
             Ending::Expired => "expired",
             Ending::Shutdown => "shutdown",
         }
+    }
+}
+
+/// The code nearest to a refusal that DISCONNECT may have (section 3.14.2.1): some are for CONNACK
+/// alone.
+fn in_disconnect(reason: ReasonCode) -> ReasonCode {
+    match reason {
+        ReasonCode::BadUserNameOrPassword | ReasonCode::BadAuthenticationMethod => {
+            ReasonCode::NotAuthorized
+        }
+        ReasonCode::Banned => ReasonCode::AdministrativeAction,
+        ReasonCode::ServerUnavailable => ReasonCode::ServerBusy,
+        reason => reason,
     }
 }
 

@@ -33,12 +33,13 @@ class Broker:
     def url(self):
         return f"mqtt://127.0.0.1:{self.port}"
 
-    def start(self):
-        self.folder = tempfile.mkdtemp(prefix="ringmq-interop-")
+    def start(self, options=(), folder=None):
+        """Starts it, in a fresh folder unless one is given."""
+        self.folder = folder or tempfile.mkdtemp(prefix="ringmq-interop-")
         log = open(f"{self.folder}/log", "wb")
         self.process = subprocess.Popen(
             [self.binary, "run", "--listen", "tcp://127.0.0.1:0", "--data", f"{self.folder}/data"]
-            + ["--shards", str(self.shards), "--log", "info"],
+            + ["--shards", str(self.shards), "--log", "info", *options],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ import suite
 from broker import Broker
 
 # Importing registers the tests.
+import test_identity  # noqa: F401
 import test_mosquitto  # noqa: F401
 import test_mqttjs  # noqa: F401
 import test_paho  # noqa: F401

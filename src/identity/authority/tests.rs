@@ -61,6 +61,12 @@ fn options() -> Options {
         deadline: PATIENCE,
         memo_life: Duration::from_secs(60),
         memo_entries_max: 100,
+        pace: PaceOptions {
+            failures_max: 3,
+            connects_max: 0,
+            window: PATIENCE,
+            hold: PATIENCE,
+        },
     }
 }
 
@@ -71,7 +77,8 @@ fn world(options: Options) -> World {
         asked: AtomicUsize::new(0),
         answers,
     });
-    let authority = Authority::start(options, &[1; 32], Box::new(Ear(tell))).unwrap();
+    let bans = Bans::open(std::path::Path::new("/nowhere")).unwrap();
+    let authority = Authority::start(options, &[1; 32], bans, Box::new(Ear(tell))).unwrap();
     authority.set_source(source.clone());
     World {
         gate: authority.gate(ShardId(0)),
@@ -220,6 +227,30 @@ fn a_source_that_is_down_is_no_reason_to_doubt_a_password() {
         world.gate.ask(&question("known", "p", "c")),
         Verdict::allow()
     );
+}
+
+#[test]
+fn a_guesser_is_held_off_and_a_remembered_password_is_not() {
+    let mut world = world(options());
+    world.say.send(allow()).unwrap();
+    world.put(question("u", "right", "c"), 0);
+    world.hear();
+    let denied = ReasonCode::BadUserNameOrPassword;
+    for attempt in 1..5 {
+        world.say.send(Judgement::Deny(denied)).unwrap();
+        world.put(question("u", &attempt.to_string(), "c"), attempt);
+        assert_eq!(
+            world.hear(),
+            Heard::Verdict(attempt, Verdict::Refuse(denied))
+        );
+    }
+    let held = Verdict::Refuse(ReasonCode::ConnectionRateExceeded);
+    assert_eq!(world.gate.ask(&question("u", "x", "c")), held);
+    assert_eq!(
+        world.gate.ask(&question("u", "right", "c")),
+        Verdict::allow()
+    );
+    assert_eq!(world.gate.ask(&question("v", "x", "c")), Verdict::Pending);
 }
 
 #[test]

@@ -27,10 +27,21 @@ impl Driver {
                 self.pauses.connect_rate += 1;
                 return self.pause(at, wait_ms, "connections come faster than allowed");
             }
+            let is_strained = self.gate.is_strained();
+            if is_strained && let Err(wait_ms) = self.strained.check(self.now.ms) {
+                self.pauses.strained += 1;
+                return self.pause(at, wait_ms, "who clients are cannot be decided so fast");
+            }
+            let Some(listener) = self.listeners.get(usize::from(at)) else {
+                return;
+            };
             match listener.accept() {
                 Accepted::Connection(socket, address) => {
                     let listener = listener.index;
                     self.bucket.spend();
+                    if is_strained {
+                        self.strained.spend();
+                    }
                     self.crowd.join(listener);
                     let rules = &self.doors[usize::from(listener)];
                     let peer = Peer {

@@ -29,6 +29,7 @@ impl Driver {
             Ask::Reload(options, reach) => {
                 self.outbox_bytes_max = options.limits.outbox_bytes_max;
                 self.bucket = TokenBucket::new(reach.connect_rate_max, self.now.ms);
+                self.strained = TokenBucket::new(reach.strained_rate_max, self.now.ms);
                 self.reach = reach;
                 self.shard
                     .step(self.now, Input::Reload(options), &mut self.fx);

@@ -105,6 +105,7 @@ pub struct Driver {
     crowd: Arc<Crowd>,
     reach: Reach,
     bucket: TokenBucket,
+    strained: TokenBucket,
     pauses: Pauses,
     outbox_bytes_max: usize,
     /// Connections to read, oldest first, and the list that takes its place while it is read.
@@ -169,6 +170,7 @@ impl Driver {
             gate: seat.gate,
             crowd: seat.crowd,
             bucket: TokenBucket::new(seat.reach.connect_rate_max, now.ms),
+            strained: TokenBucket::new(seat.reach.strained_rate_max, now.ms),
             reach: seat.reach,
             pauses: Pauses::default(),
             outbox_bytes_max: seat.outbox_bytes_max,
