@@ -233,6 +233,7 @@ pub struct Counters {
     pub packets_in: [u64; 16],
     pub packets_out: [u64; 16],
     pub bytes_in: u64,
+    /// As far as the driver says so: the shard only puts bytes into outboxes.
     pub bytes_out: u64,
     /// PUBLISH received and sent, by QoS.
     pub publish_in: [u64; 3],

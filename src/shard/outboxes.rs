@@ -27,6 +27,8 @@ pub struct Outboxes {
     buffers: Vec<Buffer>,
     free: Vec<u32>,
     dirty: Vec<u32>,
+    /// Bytes written, over all time.
+    written: u64,
 }
 
 impl Outboxes {
@@ -148,12 +150,18 @@ impl Outboxes {
         let index = self.by_conn[conn.0 as usize] as usize;
         let buffer = &mut self.buffers[index];
         buffer.written += count;
+        self.written += count as u64;
         if buffer.written == buffer.bytes.len() {
             self.detach(conn);
         } else if buffer.written > buffer.bytes.len() / 2 {
             buffer.bytes.drain(..buffer.written);
             buffer.written = 0;
         }
+    }
+
+    /// Bytes written, over all time.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Nothing of `conn` is to be sent now: gives its buffer back, unless that is held.
@@ -238,7 +246,7 @@ mod tests {
         out.consume(a, 4);
         assert_eq!((out.pending(a), out.backlog(a)), (&b"wo"[..], 2));
         out.consume(a, 2);
-        assert_eq!(out.backlog(a), 0);
+        assert_eq!((out.backlog(a), out.written()), (0, 6));
         assert!(!out.any_dirty());
     }
 

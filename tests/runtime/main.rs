@@ -622,6 +622,11 @@ fn the_broker_tells_about_itself() {
     assert_eq!(client.receive(), env!("CARGO_PKG_VERSION").as_bytes());
     client.subscribe("$SYS/brokers/+/stats/clients/count", 0);
     eventually("it counts one client", || client.receive() == b"1");
+    client.subscribe("$SYS/brokers/+/metrics/bytes/sent", 0);
+    eventually("it counts what it sends", || {
+        let text = String::from_utf8(client.receive()).unwrap();
+        text.parse::<u64>().is_ok_and(|bytes| bytes > 100)
+    });
     drop(client);
     stop(broker);
 }

@@ -75,10 +75,12 @@ impl Driver {
     }
 
     fn report(&self) -> Report {
+        let mut stats = self.shard.stats();
+        stats.counters.bytes_out = self.fx.out.written();
         Report {
             shard: self.id.0,
             connections: self.conns.len() as u32,
-            stats: self.shard.stats(),
+            stats,
             pauses: self.pauses,
             tallies: self.tallies,
             turns_asleep: self.turns_asleep,
