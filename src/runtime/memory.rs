@@ -7,8 +7,11 @@
 
 /// How long what was freed may be wanted again at once, in milliseconds.
 const PATIENCE_MS: u64 = 500;
+/// The last of those who left are gone for good by then, in milliseconds: closing takes up to three
+/// seconds.
+const AFTERWARDS_MS: u64 = 4_000;
 /// Less than this is not worth a walk through the heap, in bytes.
-const EBB_BYTES_MIN: usize = 512 * 1024;
+const EBB_BYTES_MIN: usize = 256 * 1024;
 
 /// Notices when a shard holds much less than it did.
 #[derive(Default)]
@@ -16,6 +19,8 @@ pub struct Ebb {
     /// The most that was held since memory was last given back, in bytes.
     peak_bytes: usize,
     due_ms: Option<u64>,
+    /// When memory is given back once more, after it was.
+    afterwards_ms: Option<u64>,
 }
 
 impl Ebb {
@@ -23,6 +28,10 @@ impl Ebb {
     #[inline]
     pub fn look(&mut self, now_ms: u64, held_bytes: usize) -> bool {
         self.peak_bytes = self.peak_bytes.max(held_bytes);
+        if self.afterwards_ms.is_some_and(|at| at <= now_ms) {
+            self.afterwards_ms = None;
+            return true;
+        }
         let ebb = self.peak_bytes - held_bytes;
         if ebb < EBB_BYTES_MIN || ebb < self.peak_bytes / 8 {
             self.due_ms = None;
@@ -33,13 +42,15 @@ impl Ebb {
         if is_due {
             self.peak_bytes = held_bytes;
             self.due_ms = None;
+            self.afterwards_ms = Some(now_ms + AFTERWARDS_MS);
         }
         is_due
     }
 
     /// When to look again at the latest, in monotonic milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
-        self.due_ms
+        let due = [self.due_ms, self.afterwards_ms];
+        due.into_iter().flatten().min()
     }
 }
 
@@ -64,6 +75,8 @@ mod tests {
         assert!(!ebb.look(20, 10 * MIB) && !ebb.look(400, MIB));
         assert_eq!(ebb.due_ms(), Some(20 + PATIENCE_MS));
         assert!(ebb.look(520, 0) && !ebb.look(521, 0));
+        assert_eq!(ebb.due_ms(), Some(520 + AFTERWARDS_MS), "and once more");
+        assert!(ebb.look(520 + AFTERWARDS_MS, 0) && !ebb.look(99_999, 0));
         assert_eq!(ebb.due_ms(), None);
     }
 
@@ -72,7 +85,7 @@ mod tests {
         let mut ebb = Ebb::default();
         assert!(!ebb.look(0, 100 * MIB) && !ebb.look(10, 0));
         assert!(!ebb.look(500, 95 * MIB) && !ebb.look(600, 0) && !ebb.look(1_000, 0));
-        assert!(ebb.look(1_100, 0));
-        assert!(!ebb.look(2_000, EBB_BYTES_MIN / 2) && !ebb.look(9_000, 0));
+        assert!(ebb.look(1_100, 0) && ebb.look(6_000, 0));
+        assert!(!ebb.look(7_000, EBB_BYTES_MIN / 2) && !ebb.look(9_000, 0));
     }
 }
