@@ -3,12 +3,16 @@
 use super::keys::{KEYS, LISTENER_KEYS};
 
 /// The nearest `section.name` to one that does not exist. A right name in a wrong section is
-/// nearer than a wrong name.
+/// nearer than a wrong name; one that is not even half right says nothing about the section.
 pub fn key(section: &str, name: &str) -> String {
     let wanted = format!("{section}.{name}");
+    let anywhere = |known: &str| match distance(known, name) {
+        edits if edits * 2 <= name.len() => edits + 1,
+        _ => usize::MAX,
+    };
     KEYS.iter()
         .map(|key| (key.path(), key.name))
-        .min_by_key(|(path, known)| distance(path, &wanted).min(distance(known, name) + 1))
+        .min_by_key(|(path, known)| distance(path, &wanted).min(anywhere(known)))
         .map(|(path, _)| path)
         .unwrap_or_default()
 }
@@ -75,6 +79,7 @@ mod tests {
         assert_eq!(key("mqtt", "packet_byte_max"), "mqtt.packet_bytes_max");
         assert_eq!(key("mqtt", "queue_length_max"), "limits.queue_length_max");
         assert_eq!(key("node", "shard"), "node.shards");
+        assert!(key("limits", "foo").starts_with("limits."));
         assert_eq!(listener_key("uri"), "url");
     }
 }
