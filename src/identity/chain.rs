@@ -177,7 +177,7 @@ impl Link {
 }
 
 /// What a source is called in [`Grant::voucher`](crate::auth::Grant::voucher); 0 for none of these.
-fn number_of(name: &str) -> u8 {
+pub(super) fn number_of(name: &str) -> u8 {
     const NAMES: [&str; 6] = ["certificate", "users", "file", "postgres", "jwt", "http"];
     let found = NAMES.iter().zip(1..).find(|(known, _)| **known == name);
     found.map_or(0, |(_, number)| number)

@@ -1,5 +1,6 @@
 //! The authority over sources that a test holds in its hand.
 
+use super::super::chain::number_of;
 use super::super::source::tests::question;
 use super::*;
 use crate::auth::Whom;
@@ -114,13 +115,21 @@ fn allow() -> Judgement {
     Judgement::Allow(Grant::default(), Remember::Password(Scope::default()))
 }
 
+/// What the gate says of somebody whom the source "users" let in: it is the one that vouches.
+fn admitted() -> Verdict {
+    Verdict::Allow(Grant {
+        voucher: number_of("users"),
+        ..Grant::default()
+    })
+}
+
 #[test]
 fn a_right_password_is_asked_for_once() {
     let mut world = world(options());
     world.say.send(allow()).unwrap();
     world.put(question("u", "p", "c"), 1);
-    assert_eq!(world.hear(), Heard::Verdict(1, Verdict::allow()));
-    assert_eq!(world.gate.ask(&question("u", "p", "c")), Verdict::allow());
+    assert_eq!(world.hear(), Heard::Verdict(1, admitted()));
+    assert_eq!(world.gate.ask(&question("u", "p", "c")), admitted());
     assert_eq!(world.gate.ask(&question("u", "q", "c")), Verdict::Pending);
     world.authority.changed(Revision::Recheck(Whom::user("u")));
     assert!(matches!(world.hear(), Heard::Revision(_)));
@@ -140,7 +149,7 @@ fn questions_of_one_user_are_one() {
     world.say.send(allow()).unwrap();
     let mut heard: Vec<_> = (0..8)
         .map(|_| match world.hear() {
-            Heard::Verdict(attempt, verdict) if verdict == Verdict::allow() => attempt,
+            Heard::Verdict(attempt, verdict) if verdict == admitted() => attempt,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -223,10 +232,7 @@ fn a_source_that_is_down_is_no_reason_to_doubt_a_password() {
     let unavailable = Verdict::Refuse(ReasonCode::ServerUnavailable);
     assert_eq!(world.hear(), Heard::Verdict(2, unavailable));
     assert!(world.authority.is_strained());
-    assert_eq!(
-        world.gate.ask(&question("known", "p", "c")),
-        Verdict::allow()
-    );
+    assert_eq!(world.gate.ask(&question("known", "p", "c")), admitted());
 }
 
 #[test]
@@ -246,10 +252,7 @@ fn a_guesser_is_held_off_and_a_remembered_password_is_not() {
     }
     let held = Verdict::Refuse(ReasonCode::ConnectionRateExceeded);
     assert_eq!(world.gate.ask(&question("u", "x", "c")), held);
-    assert_eq!(
-        world.gate.ask(&question("u", "right", "c")),
-        Verdict::allow()
-    );
+    assert_eq!(world.gate.ask(&question("u", "right", "c")), admitted());
     assert_eq!(world.gate.ask(&question("v", "x", "c")), Verdict::Pending);
 }
 
