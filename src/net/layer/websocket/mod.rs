@@ -2,8 +2,8 @@
 //!
 //! The frame codec is our own: what libraries have in this place keeps buffers of kilobytes for a
 //! connection, to give whole messages. MQTT is a stream: here payload is unmasked where it lies
-//! and passed on as it comes, so an idle connection keeps a few dozen bytes and no buffer, and no
-//! frame is too long to be held. `docs/performance.md` has the figures.
+//! and passed on as it comes, so an idle connection keeps no buffer, and no frame is too long to be
+//! held.
 
 pub mod frame;
 pub mod upgrade;
