@@ -24,7 +24,8 @@ impl Template {
     /// # Errors
     /// A quote without its end, a place holder without quotes, a parameter of the text's own.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim().trim_end_matches(';').trim_end();
+        let ends = |c: char| c == ';' || c.is_whitespace();
+        let text = text.trim_start().trim_end_matches(ends);
         if text.is_empty() {
             return Err("a query is wanted; write no line at all for none".into());
         }
@@ -248,6 +249,7 @@ mod tests {
         for (text, part) in [
             ("", "a query is wanted"),
             (" ; ", "a query is wanted"),
+            (" ;\r\n;", "a query is wanted"),
             ("select 'x", "a quote is not closed"),
             ("select E'x\\'", "a quote is not closed"),
             ("select \"x", "double quotes is not closed"),
