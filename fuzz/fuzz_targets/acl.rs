@@ -10,8 +10,11 @@ use ringmq::codec::topic::{Filter, matches, validate_name};
 fuzz_target!(|input: &str| {
     // Rules, and after a line of its own a filter and topics.
     let (text, asked) = input.split_once("\n--\n").unwrap_or((input, ""));
-    let Ok(rules) = erlang::parse(&text.replace("publish", "pubsub").replace("subscribe", "pubsub"))
-    else {
+    let Ok(rules) = erlang::parse(
+        &text
+            .replace("publish", "pubsub")
+            .replace("subscribe", "pubsub"),
+    ) else {
         return;
     };
     let subject = Subject {

@@ -10,7 +10,10 @@ use std::sync::OnceLock;
 fuzz_target!(|input: &[u8]| {
     static NOBODY: OnceLock<Credential> = OnceLock::new();
     let credential = NOBODY.get_or_init(|| Credential::of_nobody("u", b"secret"));
-    let half = input.iter().position(|byte| *byte == 0).unwrap_or(input.len());
+    let half = input
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(input.len());
     let (first, last) = input.split_at(half);
     let Ok(first) = First::parse(first) else {
         return;
