@@ -4,9 +4,10 @@
 //!
 //! In `epoll_wait` itself, which costs exactly what a bare epoll loop costs, and not in its ring. A
 //! sleep in the ring is half a dozen system calls more; and glommio 0.9 has no public way to wait
-//! there for some descriptor, so it took a stream made of one, with which brokers were seen to take no
-//! connection for minutes, for a reason that was not found. So nothing else on this executor runs while the shard sleeps: it yields to other tasks
-//! once a second, asleep or busy, and what cannot wait that long has a thread of its own.
+//! there for some descriptor, so it took a stream made of one, with which brokers were seen to take
+//! no connection for minutes, for a reason that was not found. So nothing else on this executor
+//! runs while the shard sleeps: it yields to other tasks once a second, asleep or busy, and what
+//! cannot wait that long has a thread of its own.
 //!
 //! A wake-up from another shard is an eventfd in the same set, and a deadline a timerfd. While it
 //! waits the shard has let go of its helm (see [`super::helm`]).
