@@ -32,10 +32,15 @@ class Connected:
 
 
 class Client:
-    def __init__(self, context, version, role, manual_ack=False, clean_session=True):
+    def __init__(
+        self, context, version, role, manual_ack=False, clean_session=True, over="tcp"
+    ):
         self.version = version
         self.context = context
+        self.over = over
         options = {} if version == "5" else {"clean_session": clean_session}
+        if over in ("ws", "wss"):
+            options["transport"] = "websockets"
         self.paho = paho.Client(
             paho.CallbackAPIVersion.VERSION2,
             client_id=context.client_id(role) if role else "",
@@ -67,7 +72,8 @@ class Client:
         if self.version == "5":
             options["clean_start"] = clean_start
             options["properties"] = properties("CONNECT", **connect_properties)
-        self.paho.connect("127.0.0.1", self.context.broker.port, keep_alive_s, **options)
+        port = self.context.broker.port_of(self.over)
+        self.paho.connect("127.0.0.1", port, keep_alive_s, **options)
         self.paho.loop_start()
         return self._take(self.connects, "CONNACK")
 
@@ -90,9 +96,11 @@ class Client:
         """An end without a DISCONNECT, as a client that lost its power."""
         connection = self.paho.socket()
         if connection is not None:
-            # Wakes paho's thread, which otherwise looks up once a second.
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            # Wakes paho's thread, which otherwise looks up once a second. Below TLS and WebSocket.
+            with contextlib.suppress(OSError), socket.fromfd(
+                connection.fileno(), socket.AF_INET, socket.SOCK_STREAM
+            ) as bare:
+                bare.shutdown(socket.SHUT_RDWR)
         self.paho.loop_stop()
 
     def ended(self):

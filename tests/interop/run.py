@@ -15,6 +15,9 @@ import suite
 from broker import Broker
 
 # Importing registers the tests.
+import test_browser  # noqa: F401
+import test_certificates  # noqa: F401
+import test_doors  # noqa: F401
 import test_identity  # noqa: F401
 import test_mosquitto  # noqa: F401
 import test_mqttjs  # noqa: F401

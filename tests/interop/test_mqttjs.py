@@ -26,9 +26,9 @@ NAMES_V5 = ["properties", "aliases", "options", "takeover", "refused"]
 class Program:
     """A program for Node.js, its lines on standard output one by one."""
 
-    def __init__(self, context, name, *arguments):
+    def __init__(self, context, name, *arguments, over="tcp"):
         self.process = subprocess.Popen(
-            ["node", os.path.join(FOLDER, name), context.broker.url, *arguments],
+            ["node", os.path.join(FOLDER, name), context.broker.url_of(over), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -56,26 +56,33 @@ class Program:
         self.process.stdout.close()
 
 
-@case()
-def the_tutorials_programs_print_what_the_tutorial_shows(context):
-    subscriber = Program(context, "subscriber.js", context.topic("tutorial"))
+@case(("tcp",), ("tls",), ("ws",), ("wss",))
+def the_tutorials_programs_print_what_the_tutorial_shows(context, over):
+    topic = context.topic("tutorial")
+    subscriber = Program(context, "subscriber.js", topic, over=over)
     equal(subscriber.next(), "return code: 0, sessionPresent: false")
-    equal(subscriber.next(), f"subscribed to {context.topic('tutorial')}")
-    publisher = Program(context, "publisher.js", context.topic("tutorial"), "hello")
+    equal(subscriber.next(), f"subscribed to {topic}")
+    publisher = Program(context, "publisher.js", topic, "hello", over=over)
     equal(publisher.next(), "return code: 0, sessionPresent: false")
-    equal(subscriber.next(), f"{context.topic('tutorial')}: hello")
+    equal(subscriber.next(), f"{topic}: hello")
     equal(publisher.process.wait(PATIENCE_S), 0)
 
 
-def register(name, versions):
-    def run_case(context, version):
-        equal(Program(context, "cases.js", version, name, context.name).next(), "done")
+def register(name, parameters):
+    def run_case(context, version, over="tcp"):
+        program = Program(context, "cases.js", version, name, context.name, over=over)
+        equal(program.next(), "done")
 
     run_case.__name__ = name
-    case(*versions)(run_case)
+    case(*parameters)(run_case)
 
 
 for _name in NAMES:
     register(_name, VERSIONS)
 for _name in NAMES_V5:
     register(_name, [("5",)])
+for _name in NAMES + NAMES_V5:
+    register(_name, [("5", over) for over in ("tls", "ws", "wss")])
+# MQTT 3.1 has a sub-protocol of its own.
+for _name in ("qos2", "session", "large"):
+    register(_name, [("3.1", "ws"), ("3.1.1", "wss")])

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
-    WebPkiClientVerifier,
+    VerifierBuilderError, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -192,9 +192,16 @@ fn verifier(
         builder = builder.allow_unauthenticated();
     }
     let built = builder.build();
-    built
-        .map(Some)
-        .map_err(|error| format!("{}: {error}", blamed.display()))
+    built.map(Some).map_err(|error| {
+        // What `openssl ca -gencrl` writes unless it is told of extensions is of version 1.
+        let hint = match error {
+            VerifierBuilderError::InvalidCrl(_) => {
+                "; a list has to be of version 2, with a number and its issuer's key id"
+            }
+            _ => "",
+        };
+        format!("{}: {error}{hint}", blamed.display())
+    })
 }
 
 fn read_all<T: PemObject>(path: &Path) -> Result<Vec<T>, String> {

@@ -22,6 +22,7 @@ class Client {
       ...LEVELS[version],
       clientId: `${name}${role}`,
       reconnectPeriod: 0,
+      rejectUnauthorized: false,
       ...options,
     });
     client.mqtt.on('message', (topic, payload, packet) => client.take({ ...packet, topic }));
