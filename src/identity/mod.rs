@@ -18,6 +18,7 @@ pub mod pgsql;
 pub mod plugin;
 mod pool;
 mod source;
+mod threads;
 pub mod users;
 mod web;
 

@@ -6,6 +6,7 @@
 
 use super::authority::Authority;
 use super::memo::Tag;
+use super::threads;
 use crate::auth::AuthRequest;
 use crate::base::ShardId;
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -13,7 +14,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::Builder;
 use std::time::Instant;
 
 /// The questions of all shards.
@@ -116,7 +116,7 @@ pub fn start(authority: &Arc<Authority>, threads: usize) -> io::Result<()> {
     for number in 0..threads {
         let authority = authority.clone();
         let name = format!("auth-{number}");
-        Builder::new().name(name).spawn(move || work(&authority))?;
+        threads::spawn(name, move || work(&authority))?;
     }
     Ok(())
 }

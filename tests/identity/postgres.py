@@ -188,15 +188,19 @@ class Postgres:
     def reset(self, *files):
         """Empty tables, and what the files of etc/sql make; nothing left of the test before."""
         self.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION mqtt;")
-        self.sql("ALTER ROLE mqtt PASSWORD 'public' CONNECTION LIMIT -1;")
+        self.sql("ALTER ROLE mqtt PASSWORD 'public' CONNECTION LIMIT -1; ALTER ROLE mqtt RESET ALL")
         for name in ("pgsql_tables.sql", *files):
             with open(os.path.join(ROOT, "etc/sql", name)) as file:
                 self.sql(file.read(), user="mqtt")
 
-    def queries(self):
-        """How often ringmq has begun a transaction, so at least how many queries it made."""
-        text = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'mqtt'"
-        return int(self.sql(text, database="postgres"))
+    def log_statements(self):
+        """Every statement of ringmq goes into the log from its next connection on."""
+        self.sql("ALTER ROLE mqtt SET log_statement = 'all'")
+
+    def statements(self):
+        """How many are in the log."""
+        with open(f"{self.folder}/log", errors="replace") as log:
+            return sum("LOG:  execute " in line or "LOG:  statement: " in line for line in log)
 
     def log(self):
         with contextlib.suppress(OSError), open(f"{self.folder}/log", errors="replace") as log:

@@ -56,27 +56,35 @@ def back(rig, live):
     return took
 
 
+def told(noticed, found):
+    print(f"       noticed within {noticed:.1f} s, found again within {found:.1f} s", flush=True)
+
+
 @case(("stop",), ("kill",))
 def the_server_ends(context, how):
     postgres = context.lab.postgres
     rig, live = begin(context)
     start = len(rig.log())
     getattr(postgres, how)()
-    through(rig, live, start)
+    noticed = through(rig, live, start)
     postgres.start()
-    back(rig, live)
+    told(noticed, back(rig, live))
 
 
-@case()
-def the_server_hangs(context):
+@case(("in the clear",), ("under TLS",))
+def the_server_hangs(context, how):
+    """Its kernel goes on to accept connections and to acknowledge, so only our own clock tells."""
     postgres = context.lab.postgres
-    rig, live = begin(context)
+    tls = {"ssl": "true", "ssl_opts__cacertfile": postgres.ca} if how == "under TLS" else {}
+    rig, live = begin(context, **tls)
     start = len(rig.log())
     postgres.pause()
     context.callback(postgres.resume)
-    through(rig, live, start)
+    noticed = through(rig, live, start)
+    # Long enough for attempts to log in that hang as well.
+    rig.wait_log("no answer to a log-in within", start)
     postgres.resume()
-    back(rig, live)
+    told(noticed, back(rig, live))
 
 
 @case()

@@ -10,6 +10,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 
 use super::options::{Jwks, Options};
 use crate::identity::pem;
+use crate::identity::threads;
 use crate::identity::web::{Call, Web};
 
 /// How long a look at an address may take.
@@ -87,9 +88,7 @@ impl Keys {
         if options.jwks.is_some() {
             let refreshed = keys.clone();
             let every = options.jwks_refresh;
-            thread::Builder::new()
-                .name("jwks".into())
-                .spawn(move || refreshed.keep_fresh(every))
+            threads::spawn("jwks".into(), move || refreshed.keep_fresh(every))
                 .map_err(|error| error.to_string())?;
         }
         Ok((keys, warnings))

@@ -1,8 +1,10 @@
 //! What goes wrong between us and the database, and whose fault it is.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 
-use tokio_postgres::error::SqlState;
+use postgres::error::SqlState;
 
 /// Why there is no answer. Never to be mistaken for an answer: whoever asks hears that the server
 /// is unavailable, not that a password is wrong.
@@ -20,6 +22,27 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// What the driver says; `overdue` is said of a wait that has come to its end.
+    pub fn new(error: postgres::Error, overdue: &str) -> Self {
+        if let Some(told) = error.as_db_error() {
+            let code = told.code();
+            let text = format!("{} ({})", told.message(), code.code());
+            return match lets_us_in(code) {
+                // 22: data exceptions.
+                true if code.code().starts_with("22") => Self::Unfit(text),
+                true => Self::Refused(text),
+                false => Self::Unreachable(text),
+            };
+        }
+        let cause = error.source().and_then(|cause| cause.downcast_ref());
+        let kind = cause.map(io::Error::kind);
+        match kind {
+            Some(io::ErrorKind::TimedOut) => Self::Overdue(overdue.into()),
+            None if !error.is_closed() => Self::Refused(chain(&error)),
+            _ => Self::Unreachable(chain(&error)),
+        }
+    }
+
     /// Whether the server as a whole is away, so that asking again would only take time.
     pub fn is_outage(&self) -> bool {
         !matches!(self, Self::Refused(_) | Self::Unfit(_))
@@ -39,30 +62,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
-
-impl From<tokio_postgres::Error> for Failure {
-    fn from(error: tokio_postgres::Error) -> Self {
-        if let Some(told) = error.as_db_error() {
-            let code = told.code();
-            let text = format!("{} ({})", told.message(), code.code());
-            return match lets_us_in(code) {
-                // 22: data exceptions.
-                true if code.code().starts_with("22") => Self::Unfit(text),
-                true => Self::Refused(text),
-                false => Self::Unreachable(text),
-            };
-        }
-        let is_broken = error.is_closed()
-            || std::error::Error::source(&error)
-                .is_some_and(|cause| cause.downcast_ref::<std::io::Error>().is_some());
-        let text = chain(&error);
-        match is_broken {
-            true => Self::Unreachable(text),
-            false => Self::Refused(text),
-        }
-    }
-}
+impl Error for Failure {}
 
 /// Whether the server spoke of the question, rather than of us or of itself.
 fn lets_us_in(code: &SqlState) -> bool {
@@ -79,7 +79,7 @@ fn lets_us_in(code: &SqlState) -> bool {
 }
 
 /// An error with its causes, each once.
-fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -17,6 +17,7 @@ use super::session::{Connector, Session};
 use super::source::look_up;
 use crate::auth::{Revision, Whom};
 use crate::codec::ReasonCode;
+use crate::identity::threads;
 
 /// How soon the thread sees that it is to end.
 const LOOK_UP: Duration = Duration::from_millis(500);
@@ -52,9 +53,7 @@ impl Listener {
     pub fn start(hearing: Hearing) -> io::Result<Self> {
         let is_over = Arc::new(AtomicBool::new(false));
         let over = is_over.clone();
-        thread::Builder::new()
-            .name("pgsql-listen".into())
-            .spawn(move || hearing.run(&over))?;
+        threads::spawn("pgsql-listen".into(), move || hearing.run(&over))?;
         Ok(Self { is_over })
     }
 }

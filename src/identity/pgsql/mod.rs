@@ -15,6 +15,7 @@ mod session;
 mod source;
 mod template;
 mod tls;
+mod wire;
 
 pub use listener::Tell;
 pub use options::Options;

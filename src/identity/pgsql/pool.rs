@@ -16,6 +16,9 @@ const MAKERS: usize = 2;
 /// How much longer than the server's own limit on a statement its answer may take.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How often whoever waits for a connection looks whether there still is a server.
+const GLANCE: Duration = Duration::from_millis(100);
+
 /// Connections that any thread may take for a question.
 pub struct Pool {
     pool: r2d2::Pool<Manager>,
@@ -48,7 +51,7 @@ impl Pool {
         let pool = r2d2::Pool::builder()
             .max_size(options.pool)
             .thread_pool(Arc::new(makers))
-            // A look at the socket is done here, and costs no question.
+            // A question that meets a dead connection goes to the next: see below.
             .test_on_check_out(false)
             .max_lifetime(None)
             .idle_timeout(None)
@@ -64,8 +67,9 @@ impl Pool {
         }
     }
 
-    /// Does `work` with a connection, until a deadline; on another one, once, when the one that it
-    /// got had died unnoticed.
+    /// Does `work` with a connection, until a deadline. Connections that have died unnoticed, as
+    /// all have once the server was restarted, are dropped one after the other; whatever is asked
+    /// here may be asked twice.
     ///
     /// # Errors
     /// At once while the server is known to be away; else what `work` says, or that no connection
@@ -74,18 +78,19 @@ impl Pool {
         &self,
         mut work: impl FnMut(&mut Session, Instant) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let mut is_second = false;
+        let free_by = Instant::now() + self.patience;
+        let mut left = self.pool.max_size();
         loop {
             if let Some(outage) = self.health.outage() {
                 return Err(Failure::Unreachable(outage.reason));
             }
-            let mut session = self.take(Instant::now() + self.patience)?;
+            let mut session = self.take(free_by)?;
             // The server gives up first, and says so.
             let deadline = Instant::now() + self.patience + GRACE;
             let done = work(&mut session.session, deadline);
             match &done {
-                Err(Failure::Unreachable(_)) if !is_second => {
-                    is_second = true;
+                Err(Failure::Unreachable(_)) if left > 0 => {
+                    left -= 1;
                     continue;
                 }
                 Ok(_) | Err(Failure::Unfit(_)) => self.health.answered(),
@@ -98,14 +103,15 @@ impl Pool {
     fn take(&self, deadline: Instant) -> Result<r2d2::PooledConnection<Manager>, Failure> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let taken = self.pool.get_timeout(left);
-            let mut session = taken.map_err(|_| match self.health.outage() {
-                Some(outage) => Failure::Unreachable(outage.reason),
-                None => Failure::Refused("no connection was free in time".into()),
-            })?;
-            // One that is not is dropped, and another made in its place.
-            if session.session.is_alive() {
+            if let Ok(session) = self.pool.get_timeout(left.min(GLANCE)) {
                 return Ok(session);
+            }
+            // Who waits is not woken when it turns out that there is nobody to connect to.
+            if let Some(outage) = self.health.outage() {
+                return Err(Failure::Unreachable(outage.reason));
+            }
+            if left <= GLANCE {
+                return Err(Failure::Refused("no connection was free in time".into()));
             }
         }
     }
@@ -137,9 +143,9 @@ impl ManageConnection for Manager {
     }
 
     fn is_valid(&self, connection: &mut Counted) -> Result<(), Failure> {
-        match connection.session.is_alive() {
-            true => Ok(()),
-            false => Err(Failure::Unreachable("connection closed".into())),
+        match connection.session.is_broken() {
+            false => Ok(()),
+            true => Err(Failure::Unreachable("connection closed".into())),
         }
     }
 

@@ -1,48 +1,38 @@
-//! One connection to the database, for a thread that blocks.
-//!
-//! The driver is asynchronous inside; each connection has a small runtime of its own that runs on
-//! the thread that asks, and only while it asks. The driver's own blocking client is the same, but
-//! for one thing that cannot be done without: here every wait has an end, also the one for a
-//! server that has accepted the connection and says nothing (stopped, or behind a dead network).
+//! One connection to the database, for a thread that blocks: the driver with an end to every wait.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures_core::Stream;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Row, Statement};
+use postgres::config::{SslMode, SslNegotiation};
+use postgres::fallible_iterator::FallibleIterator;
+use postgres::types::{ToSql, Type};
+use postgres::{Client, Config, Row, Statement};
+use r2d2::ManageConnection;
+use r2d2_postgres::PostgresConnectionManager;
 
 use super::cell::{Cell, Parameter};
 use super::failure::Failure;
 use super::options::Options;
 use super::tls::Tls;
+use super::wire::{Wire, until};
 
 /// Statements that one connection keeps prepared.
 const STATEMENTS_MAX: usize = 8;
 /// Notifications taken in one go.
 const NOTES_MAX: usize = 4096;
+/// How much longer than for a notification a look at the socket may take.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// What is needed to make connections, checked once.
 pub struct Connector {
-    config: Config,
-    tls: Option<Tls>,
+    manager: PostgresConnectionManager<Wire>,
     timeout: Duration,
     is_prepared: bool,
 }
 
 /// A connection that is logged in.
 pub struct Session {
-    runtime: Runtime,
     client: Client,
     statements: Vec<(String, Statement)>,
-    notes: UnboundedReceiver<String>,
     is_prepared: bool,
     is_broken: bool,
 }
@@ -66,10 +56,9 @@ impl Connector {
             .keepalives_interval(Duration::from_secs(2))
             .keepalives_retries(3)
             .tcp_user_timeout(options.query_timeout + Duration::from_secs(2))
-            .ssl_mode(match options.ssl {
-                true => SslMode::Require,
-                false => SslMode::Disable,
-            });
+            // Our own stream asks for TLS, where it is wanted: see `wire`.
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct);
         if !options.password.0.is_empty() {
             config.password(&options.password.0);
         }
@@ -77,80 +66,33 @@ impl Connector {
             // The server gives up by itself, and says so, before we lose the connection over it. A
             // pgbouncer does not let such an option pass.
             let limit_ms = options.query_timeout.as_millis();
-            config.options(format!("-c statement_timeout={limit_ms}"));
+            config.options(&format!("-c statement_timeout={limit_ms}"));
         }
+        let tls = options.ssl.then(|| Tls::new(&options.tls)).transpose()?;
         Ok(Self {
-            config,
-            tls: options.ssl.then(|| Tls::new(&options.tls)).transpose()?,
+            manager: PostgresConnectionManager::new(config, Wire(tls)),
             timeout: options.connect_timeout,
             is_prepared: options.prepared,
         })
     }
 
-    /// Connects and logs in.
+    /// Connects and logs in. What the system takes to look up the server's name comes on top of
+    /// the time that this may take.
     ///
     /// # Errors
     /// Nobody is there, does not let us in, or says nothing in time.
     pub fn connect(&self) -> Result<Session, Failure> {
-        let runtime = Builder::new_current_thread()
-            .enable_io()
-            .enable_time()
-            .build()
-            .map_err(|error| Failure::Unreachable(format!("no runtime: {error}")))?;
-        let (told, notes) = unbounded_channel();
-        let connected = within(&runtime, self.timeout, self.begin(told));
-        let client = match connected {
-            Ok(client) => client?,
-            Err(_) => {
-                // A look-up of the name may hang in a thread that nobody can end.
-                runtime.shutdown_background();
-                let seconds = self.timeout.as_secs();
-                return Err(Failure::Overdue(format!(
-                    "no answer to a log-in within {seconds} s"
-                )));
-            }
-        };
+        let deadline = Instant::now() + self.timeout;
+        let client = until(deadline, || self.manager.connect()).map_err(|error| {
+            let seconds = self.timeout.as_secs_f64();
+            Failure::new(error, &format!("no answer to a log-in within {seconds} s"))
+        })?;
         Ok(Session {
-            runtime,
             client,
             statements: Vec::new(),
-            notes,
             is_prepared: self.is_prepared,
             is_broken: false,
         })
-    }
-
-    async fn begin(&self, told: UnboundedSender<String>) -> Result<Client, Failure> {
-        match &self.tls {
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await?;
-                tokio::spawn(drive(connection, told));
-                Ok(client)
-            }
-            Some(tls) => {
-                let (client, connection) = self.config.connect(tls.clone()).await?;
-                tokio::spawn(drive(connection, told));
-                Ok(client)
-            }
-        }
-    }
-}
-
-/// Moves the bytes of a connection until it ends, and hands on the payloads of notifications.
-async fn drive<S, T>(mut connection: Connection<S, T>, told: UnboundedSender<String>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    T: AsyncRead + AsyncWrite + Unpin,
-{
-    loop {
-        match poll_fn(|context| connection.poll_message(context)).await {
-            Some(Ok(AsyncMessage::Notification(note))) => {
-                // Nobody listens on most connections.
-                let _ = told.send(note.payload().into());
-            }
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return,
-        }
     }
 }
 
@@ -158,17 +100,6 @@ impl Session {
     /// Whether it can be asked no more.
     pub fn is_broken(&self) -> bool {
         self.is_broken || self.client.is_closed()
-    }
-
-    /// Looks whether the server has closed this connection while it was idle; costs one look at
-    /// the socket.
-    pub fn is_alive(&mut self) -> bool {
-        self.runtime.block_on(async {
-            // The first lets the runtime see the socket, the second lets the driver act on it.
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
-        });
-        !self.is_broken()
     }
 
     /// Asks, and hands each row to `take` until it says that it wants no more.
@@ -182,26 +113,7 @@ impl Session {
         deadline: Instant,
         take: impl FnMut(Cells) -> bool,
     ) -> Result<(), Failure> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let asking = ask(
-            &self.client,
-            &mut self.statements,
-            self.is_prepared,
-            (sql, values),
-            take,
-        );
-        let asked = within(&self.runtime, left, asking);
-        let done = asked.unwrap_or_else(|_| {
-            let ms = left.as_millis();
-            Err(Failure::Overdue(format!("no answer within {ms} ms")))
-        });
-        match &done {
-            Err(Failure::Overdue(_) | Failure::Unreachable(_)) => self.is_broken = true,
-            // What a statement was prepared for may be gone.
-            Err(Failure::Refused(_)) => self.statements.clear(),
-            Err(Failure::Unfit(_)) | Ok(()) => {}
-        }
-        done
+        self.bounded(deadline, |session| session.ask((sql, values), take))
     }
 
     /// The first row, if there is one.
@@ -226,13 +138,7 @@ impl Session {
     /// # Errors
     /// As above.
     pub fn check(&mut self, sql: &str, deadline: Instant) -> Result<(), Failure> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let asked = within(&self.runtime, left, self.client.prepare(sql));
-        match asked {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Err(Failure::Overdue("no answer in time".into())),
-        }
+        self.bounded(deadline, |session| session.client.prepare(sql).map(drop))
     }
 
     /// Waits for notifications; an empty list when none came in time.
@@ -240,72 +146,85 @@ impl Session {
     /// # Errors
     /// The connection has ended.
     pub fn notes(&mut self, patience: Duration) -> Result<Vec<String>, Failure> {
-        let waited = within(&self.runtime, patience, self.notes.recv());
-        let mut notes = match waited {
-            Err(_) => return Ok(Vec::new()),
-            Ok(Some(note)) => vec![note],
-            Ok(None) => {
-                self.is_broken = true;
-                return Err(Failure::Unreachable("connection closed".into()));
+        let deadline = Instant::now() + patience + GLANCE;
+        let notes = self.bounded(deadline, |session| {
+            let mut notifications = session.client.notifications();
+            let mut notes = Vec::new();
+            if let Some(note) = notifications.timeout_iter(patience).next()? {
+                notes.push(note.payload().into());
             }
-        };
-        while notes.len() < NOTES_MAX
-            && let Ok(note) = self.notes.try_recv()
-        {
-            notes.push(note);
+            while !notifications.is_empty()
+                && notes.len() < NOTES_MAX
+                && let Some(note) = notifications.iter().next()?
+            {
+                notes.push(note.payload().into());
+            }
+            Ok(notes)
+        })?;
+        match notes.is_empty() && self.is_broken() {
+            true => Err(Failure::Unreachable("connection closed".into())),
+            false => Ok(notes),
         }
-        Ok(notes)
+    }
+
+    /// Does `work` with an end to its waits.
+    fn bounded<T>(
+        &mut self,
+        deadline: Instant,
+        work: impl FnOnce(&mut Self) -> Result<T, postgres::Error>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let done = until(deadline, || work(self)).map_err(|error| {
+            let ms = began.elapsed().as_millis();
+            Failure::new(error, &format!("no answer within {ms} ms"))
+        });
+        match &done {
+            Err(Failure::Overdue(_) | Failure::Unreachable(_)) => self.is_broken = true,
+            // What a statement was prepared for may be gone.
+            Err(Failure::Refused(_)) => self.statements.clear(),
+            Err(Failure::Unfit(_)) | Ok(_) => {}
+        }
+        done
+    }
+
+    fn ask(
+        &mut self,
+        (sql, values): (&str, &[Option<&str>]),
+        mut take: impl FnMut(Cells) -> bool,
+    ) -> Result<(), postgres::Error> {
+        let parameters: Vec<_> = values.iter().map(|value| Parameter(*value)).collect();
+        let mut rows = if self.is_prepared {
+            let statement = self.prepared(sql)?;
+            let parameters = parameters.iter().map(|value| value as &(dyn ToSql + Sync));
+            self.client.query_raw(&statement, parameters)?
+        } else {
+            // All in one go, without a name that the next server connection would not know.
+            let parameters = parameters.iter().map(|value| (value, Type::UNKNOWN));
+            self.client.query_typed_raw(sql, parameters)?
+        };
+        while let Some(row) = rows.next()? {
+            if !take(cells(&row)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The statement for this text; known from before, or prepared now.
+    fn prepared(&mut self, sql: &str) -> Result<Statement, postgres::Error> {
+        if let Some((_, known)) = self.statements.iter().find(|(known, _)| known == sql) {
+            return Ok(known.clone());
+        }
+        let statement = self.client.prepare(sql)?;
+        if self.statements.len() >= STATEMENTS_MAX {
+            self.statements.remove(0);
+        }
+        self.statements.push((sql.into(), statement.clone()));
+        Ok(statement)
     }
 }
 
-/// Runs this on the calling thread, for so long at most; an error means that it was overdue.
-fn within<F: Future>(runtime: &Runtime, limit: Duration, work: F) -> Result<F::Output, Elapsed> {
-    // A timeout has to be made where the runtime's clock is known.
-    runtime.block_on(async { timeout(limit, work).await })
-}
-
-async fn ask(
-    client: &Client,
-    statements: &mut Vec<(String, Statement)>,
-    is_prepared: bool,
-    (sql, values): (&str, &[Option<&str>]),
-    mut take: impl FnMut(Cells) -> bool,
-) -> Result<(), Failure> {
-    let parameters: Vec<_> = values.iter().map(|value| Parameter(*value)).collect();
-    let rows = if is_prepared {
-        let known = statements.iter().position(|(known, _)| known == sql);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let statement = client.prepare(sql).await?;
-                if statements.len() >= STATEMENTS_MAX {
-                    statements.remove(0);
-                }
-                statements.push((sql.into(), statement));
-                statements.len() - 1
-            }
-        };
-        let parameters = parameters.iter().map(|value| value as &(dyn ToSql + Sync));
-        client.query_raw(&statements[at].1, parameters).await?
-    } else {
-        // All in one go, without a name that the next server connection would not know.
-        let parameters = parameters.iter().map(|value| (value, Type::UNKNOWN));
-        client.query_typed_raw(sql, parameters).await?
-    };
-    let mut rows = pin!(rows);
-    while let Some(row) = poll_fn(|context| rows.as_mut().poll_next(context)).await {
-        if !take(cells(&row?)?) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-fn cells(row: &Row) -> Result<Cells, Failure> {
-    let columns = 0..row.len();
-    let cell = |at| row.try_get::<_, Option<Cell>>(at);
-    let read: Result<Cells, _> = columns
-        .map(|at| cell(at).map(|cell| cell.map(|cell| cell.0)))
-        .collect();
-    Ok(read?)
+fn cells(row: &Row) -> Result<Cells, postgres::Error> {
+    let cell = |at| Ok(row.try_get::<_, Option<Cell>>(at)?.map(|cell| cell.0));
+    (0..row.len()).map(cell).collect()
 }
