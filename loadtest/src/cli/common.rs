@@ -1,10 +1,11 @@
 //! Options of every kind of load.
 
+use super::broker::BrokerArgs;
 use super::values;
 use crate::host::limits;
 use crate::measure::clock::now_ns;
 use crate::net::sources;
-use crate::scenario::Common;
+use crate::scenario::{Common, Users};
 use clap::Args;
 use ringmq::codec::Version;
 use std::net::IpAddr;
@@ -13,21 +14,20 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct CommonArgs {
-    /// The broker
-    #[arg(
-        short,
-        long,
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:1883"
-    )]
-    broker: String,
+    #[command(flatten)]
+    broker: BrokerArgs,
     /// Protocol: 3 for MQTT 3.1, 4 for 3.1.1, 5 for 5.0
     #[arg(long, value_name = "VERSION", default_value = "4", value_parser = values::version)]
     mqtt: Version,
-    #[arg(short, long)]
+    /// User name of all clients; {} stands for a client's number, {id} for its client id
+    #[arg(short, long, value_name = "PATTERN")]
     username: Option<String>,
-    #[arg(short = 'P', long)]
+    /// Password of all clients, with the same patterns
+    #[arg(short = 'P', long, value_name = "PATTERN", requires = "username")]
     password: Option<String>,
+    /// A file with a line USER:PASSWORD for each client in turn
+    #[arg(long, value_name = "FILE", conflicts_with = "username")]
+    credentials: Option<PathBuf>,
     /// Executors, each on a thread of its own
     #[arg(long, default_value = "1")]
     shards: NonZeroUsize,
@@ -43,7 +43,7 @@ pub struct CommonArgs {
     /// Connections under way at a time
     #[arg(long, value_name = "COUNT", default_value = "256")]
     parallel: NonZeroUsize,
-    /// Seconds for TCP, CONNACK and SUBACK together
+    /// Seconds for TCP, TLS, WebSocket, CONNACK and SUBACK together
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
     connect_timeout: u64,
     /// Keep Alive in seconds; 0: off
@@ -71,7 +71,7 @@ impl CommonArgs {
     /// # Errors
     /// A sentence: what is not understood or not there.
     pub fn resolve(&self, connections: usize) -> Result<Common, String> {
-        let broker = values::broker(&self.broker)?;
+        let (broker, transport) = self.broker.resolve()?;
         for pid in &self.pid {
             if crate::host::process::usage(&[*pid]).is_none() {
                 return Err(format!("there is no process {pid} on this host"));
@@ -80,8 +80,8 @@ impl CommonArgs {
         Ok(Common {
             broker,
             version: self.mqtt,
-            username: self.username.clone(),
-            password: self.password.clone(),
+            transport,
+            users: self.users()?,
             shards: self.shards.get(),
             sources: self.sources(connections, broker.ip())?.into(),
             connect_rate_per_s: self.connect_rate,
@@ -92,6 +92,16 @@ impl CommonArgs {
             pids: self.pid.clone(),
             run: run_id(),
         })
+    }
+
+    fn users(&self) -> Result<Users, String> {
+        match &self.credentials {
+            Some(path) => Users::read(path),
+            None => Ok(Users::pattern(
+                self.username.as_deref(),
+                self.password.as_deref(),
+            )),
+        }
     }
 
     /// None at all leaves the choice to the system.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod broker;
 mod churn;
 mod common;
 mod dashboards;

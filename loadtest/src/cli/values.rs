@@ -2,7 +2,6 @@
 
 use crate::measure::clock::SECOND;
 use ringmq::codec::{QoS, Version};
-use std::net::{SocketAddr, ToSocketAddrs};
 
 /// `4`, `5`, `3`
 pub fn version(text: &str) -> Result<Version, String> {
@@ -30,32 +29,6 @@ pub fn seconds(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Looks the broker's name up, and prefers IPv4.
-///
-/// # Errors
-/// A sentence: no port, or no such host.
-pub fn broker(text: &str) -> Result<SocketAddr, String> {
-    let bare = text
-        .strip_prefix("tcp://")
-        .or(text.strip_prefix("mqtt://"))
-        .unwrap_or(text);
-    if bare
-        .rsplit_once(':')
-        .is_none_or(|(_, port)| port.parse::<u16>().is_err())
-    {
-        return Err(format!("`{text}` is not HOST:PORT"));
-    }
-    let found = bare.to_socket_addrs();
-    let mut found: Vec<SocketAddr> = found
-        .map_err(|error| format!("the broker `{text}` is not found: {error}"))?
-        .collect();
-    found.sort_by_key(|address| !address.is_ipv4());
-    found
-        .first()
-        .copied()
-        .ok_or_else(|| format!("the broker `{text}` has no address"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,11 +42,5 @@ mod tests {
         assert!(qos("3").is_err());
         assert_eq!(seconds("0.25"), Ok(250_000_000));
         assert!(seconds("-1").is_err() && seconds("NaN").is_err());
-        assert_eq!(broker("tcp://127.0.0.1:1883").unwrap().port(), 1883);
-        assert_eq!(broker("[::1]:9").unwrap().to_string(), "[::1]:9");
-        assert_eq!(
-            broker("localhost").unwrap_err(),
-            "`localhost` is not HOST:PORT"
-        );
     }
 }

@@ -1,10 +1,14 @@
 //! One connection: a socket, where it is on its way up, and what waits to be read or written.
 
 use super::fault::Fault;
+use super::transport::{Layers, Room, Transport};
 use ringmq::codec::frame;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, sockopt};
 use std::os::fd::OwnedFd;
+
+/// MQTT that is wrapped up at a time.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +18,8 @@ pub enum Phase {
     Closed,
     /// TCP is being connected.
     Dialing,
+    /// TLS and WebSocket are being agreed on.
+    Opening,
     /// CONNECT is sent.
     Greeting,
     /// SUBSCRIBE is sent.
@@ -22,7 +28,8 @@ pub enum Phase {
     Ready,
 }
 
-/// A client's connection; about 90 bytes as long as nothing waits.
+/// A client's connection; about 100 bytes as long as nothing waits, and what TLS and WebSocket
+/// keep.
 #[derive(Debug, Default)]
 pub struct Client {
     pub socket: Option<OwnedFd>,
@@ -46,6 +53,8 @@ pub struct Client {
     /// The beginning of a packet whose rest has not come.
     inbox: Vec<u8>,
     pub outbox: Vec<u8>,
+    /// None over plain TCP.
+    layers: Option<Box<Layers>>,
 }
 
 /// What one receive brought.
@@ -72,41 +81,95 @@ impl Client {
         }
     }
 
-    /// Receives once into `scratch` and moves the incomplete packet at its end aside. `f` is
-    /// given each complete packet, and the outbox for its answers.
+    /// TCP is there: begins what lies between it and MQTT. Says whether that is nothing.
     ///
     /// # Errors
-    /// The connection is over, a packet is larger than `scratch`, or what `f` says.
+    /// TLS cannot begin.
+    pub fn open(&mut self, transport: &Transport) -> Result<bool, Fault> {
+        if transport.is_plain() {
+            return Ok(true);
+        }
+        self.layers = Some(Box::new(Layers::begin(transport)?));
+        Ok(false)
+    }
+
+    /// Whether MQTT may be spoken.
+    pub fn is_open(&self) -> bool {
+        self.layers.as_ref().is_none_or(|layers| layers.is_open())
+    }
+
+    /// Receives once into `room` and moves the incomplete packet at its end aside. `f` is given
+    /// each complete packet, and the outbox for its answers.
+    ///
+    /// # Errors
+    /// The connection is over, a packet is larger than `room`, or what `f` says.
     #[inline]
     pub fn receive(
         &mut self,
-        scratch: &mut [u8],
-        mut f: impl FnMut(&mut Client, frame::Frame<'_>) -> Result<(), Fault>,
+        room: &mut Room,
+        f: impl FnMut(&mut Client, frame::Frame<'_>) -> Result<(), Fault>,
     ) -> Result<Received, Fault> {
-        let Some(socket) = &self.socket else {
-            return Ok(Received::All);
-        };
+        if self.layers.is_some() {
+            return self.receive_layered(room, f);
+        }
         let kept = self.inbox.len();
-        scratch[..kept].copy_from_slice(&self.inbox);
+        room.raw[..kept].copy_from_slice(&self.inbox);
+        let (received, outcome) = self.receive_into(&mut room.raw[kept..])?;
         self.inbox.clear();
-        let room = &mut scratch[kept..];
-        let result = rustix::net::recv(socket, &mut *room, RecvFlags::DONTWAIT);
-        let (received, outcome) = match result {
-            Ok((0, _)) => return Err(Fault::Closed),
-            Ok((count, _)) if count == room.len() => (count, Received::Part),
-            Ok((count, _)) => (count, Received::All),
-            Err(Errno::AGAIN) => (0, Received::All),
-            Err(Errno::INTR) => (0, Received::Part),
-            Err(error) => return Err(Fault::System(error)),
+        self.take_packets(&room.raw[..kept + received], room.raw.len(), f)?;
+        Ok(outcome)
+    }
+
+    fn receive_layered(
+        &mut self,
+        room: &mut Room,
+        f: impl FnMut(&mut Client, frame::Frame<'_>) -> Result<(), Fault>,
+    ) -> Result<Received, Fault> {
+        let (received, outcome) = self.receive_into(&mut room.raw)?;
+        room.mqtt.clear();
+        room.mqtt.append(&mut self.inbox);
+        let has_ended = match &mut self.layers {
+            Some(layers) => layers.take(received, room)?,
+            None => false,
         };
-        let filled = &scratch[..kept + received];
+        self.take_packets(&room.mqtt, room.raw.len(), f)?;
+        match has_ended {
+            true => Err(Fault::Closed),
+            false => Ok(outcome),
+        }
+    }
+
+    /// The number of bytes that came.
+    #[inline]
+    fn receive_into(&self, buffer: &mut [u8]) -> Result<(usize, Received), Fault> {
+        let Some(socket) = &self.socket else {
+            return Ok((0, Received::All));
+        };
+        let len = buffer.len();
+        match rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Err(Fault::Closed),
+            Ok((count, _)) if count == len => Ok((count, Received::Part)),
+            Ok((count, _)) => Ok((count, Received::All)),
+            Err(Errno::AGAIN) => Ok((0, Received::All)),
+            Err(Errno::INTR) => Ok((0, Received::Part)),
+            Err(error) => Err(Fault::System(error)),
+        }
+    }
+
+    #[inline]
+    fn take_packets(
+        &mut self,
+        bytes: &[u8],
+        bytes_max: usize,
+        mut f: impl FnMut(&mut Client, frame::Frame<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let mut at = 0;
-        while let Some(frame) = frame::next(&filled[at..], scratch.len())? {
+        while let Some(frame) = frame::next(&bytes[at..], bytes_max)? {
             at += frame.len;
             f(self, frame)?;
         }
-        self.inbox.extend_from_slice(&filled[at..]);
-        Ok(outcome)
+        self.inbox.extend_from_slice(&bytes[at..]);
+        Ok(())
     }
 
     /// Writes what waits, as far as the socket takes it.
@@ -115,6 +178,9 @@ impl Client {
     /// The connection is over.
     #[inline]
     pub fn flush(&mut self) -> Result<(), Fault> {
+        if self.layers.is_some() {
+            return self.flush_layered();
+        }
         let Some(socket) = &self.socket else {
             return Ok(());
         };
@@ -134,6 +200,55 @@ impl Client {
         Ok(())
     }
 
+    /// Wraps up what waits a piece at a time, so that the outbox stays the queue.
+    fn flush_layered(&mut self) -> Result<(), Fault> {
+        let (Some(socket), Some(layers)) = (&self.socket, &mut self.layers) else {
+            return Ok(());
+        };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        while !self.is_blocked {
+            let unsent = layers.unsent();
+            if unsent.is_empty() {
+                let waiting = &self.outbox[self.sent as usize..];
+                if waiting.is_empty() {
+                    self.outbox.clear();
+                    self.sent = 0;
+                    break;
+                }
+                let piece = &waiting[..waiting.len().min(PIECE_BYTES)];
+                self.sent += piece.len() as u32;
+                layers.wrap(piece)?;
+                continue;
+            }
+            match rustix::net::send(socket, unsent, flags) {
+                Ok(count) => layers.sent(count),
+                Err(Errno::AGAIN) => self.is_blocked = true,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Fault::System(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says in the layers that no more comes, as far as the socket takes it.
+    pub fn finish(&mut self) {
+        if let Some(layers) = &mut self.layers {
+            layers.finish();
+            // If the socket is full the connection just ends without it.
+            let _ = self.flush();
+        }
+    }
+
+    /// Something waits to be written.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.outbox.is_empty()
+            || self
+                .layers
+                .as_ref()
+                .is_some_and(|layers| !layers.unsent().is_empty())
+    }
+
     /// Gives back buffers that hold nothing and are larger than `keep_bytes`.
     #[inline]
     pub fn slim(&mut self, keep_bytes: usize) {
@@ -142,12 +257,9 @@ impl Client {
                 *buffer = Vec::new();
             }
         }
-    }
-
-    /// Bytes that wait to be written.
-    #[inline]
-    pub fn waiting_bytes(&self) -> usize {
-        self.outbox.len() - self.sent as usize
+        if let Some(layers) = &mut self.layers {
+            layers.slim(keep_bytes);
+        }
     }
 
     /// Closes the socket and forgets what waited. The list marks stay: the lists do, too.

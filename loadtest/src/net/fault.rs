@@ -6,12 +6,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Why a connection could not be made or was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// TCP: refused, reset, no route, no free port, no file descriptor.
     System(Errno),
-    /// No CONNACK or SUBACK in time.
+    /// TLS, WebSocket, CONNACK or SUBACK not in time.
     Timeout,
+    /// What rustls says of it.
+    Tls(Box<str>),
+    /// The broker refuses the upgrade, or breaks the protocol.
+    WebSocket(Box<str>),
     /// CONNACK with this reason code (3.x: the code that means the same).
     Refused(ReasonCode),
     /// SUBACK with this reason code.
@@ -64,6 +68,8 @@ impl fmt::Display for Fault {
             Fault::System(Errno::MFILE) => f.write_str("no file descriptor left"),
             Fault::System(errno) => write!(f, "{}", std::io::Error::from(*errno)),
             Fault::Timeout => f.write_str("no answer in time"),
+            Fault::Tls(text) => write!(f, "TLS: {text}"),
+            Fault::WebSocket(text) => write!(f, "WebSocket: {text}"),
             Fault::Refused(reason) => write!(f, "CONNACK {}", Reason(*reason)),
             Fault::SubscriptionRefused(reason) => write!(f, "SUBACK {}", Reason(*reason)),
             Fault::Closed => f.write_str("closed by the broker"),

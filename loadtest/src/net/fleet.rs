@@ -9,6 +9,7 @@ use super::pings::Pings;
 use super::ramp::Ramp;
 use super::sleep::{Sleeper, TIMER_SLOT};
 use super::stats::FleetStats;
+use super::transport::{Room, Transport};
 use crate::measure::clock::now_ns;
 use ringmq::codec::frame::Frame;
 use ringmq::codec::{ConnAck, Disconnect, PING_REQ, ReasonCode, Version};
@@ -65,9 +66,10 @@ pub struct Arrived {
 #[derive(Clone, Debug)]
 pub struct FleetOptions {
     pub dialer: Dialer,
+    pub transport: Transport,
     pub version: Version,
     pub keep_alive_s: u16,
-    /// For TCP, CONNACK and SUBACK together.
+    /// For TCP, TLS, WebSocket, CONNACK and SUBACK together.
     pub connect_timeout_ns: u64,
     /// Larger buffers are given back as soon as they are empty.
     pub buffer_keep_bytes: usize,
@@ -90,7 +92,7 @@ pub struct Fleet {
     poller: Poller,
     sleeper: Sleeper,
     pings: Pings,
-    scratch: Box<[u8]>,
+    room: Room,
     dirty: Vec<u32>,
     unread: Vec<u32>,
 }
@@ -113,7 +115,7 @@ impl Fleet {
             watch,
             poller,
             pings: Pings::new(options.keep_alive_s),
-            scratch: vec![0; options.packet_bytes_max.max(256 * 1024)].into_boxed_slice(),
+            room: Room::new(options.packet_bytes_max.max(256 * 1024)),
             dirty: Vec::new(),
             unread: Vec::new(),
             options,
@@ -178,6 +180,7 @@ impl Fleet {
             disconnect.encode(version, &mut entry.outbox);
             // If the socket is full the connection just ends without it.
             let _ = entry.flush();
+            entry.finish();
         }
         self.drop_connection(client);
     }
@@ -238,9 +241,14 @@ impl Fleet {
             if !event.writable {
                 return;
             }
-            entry.phase = Phase::Greeting;
-            handler.connect(client, &mut entry.outbox);
-            self.mark_dirty(client);
+            match entry.open(&self.options.transport) {
+                Ok(true) => self.greet(client, handler),
+                Ok(false) => {
+                    entry.phase = Phase::Opening;
+                    self.mark_dirty(client);
+                }
+                Err(fault) => return self.fail(client, fault, handler),
+            }
         } else if event.writable && entry.is_blocked {
             entry.is_blocked = false;
             self.mark_dirty(client);
@@ -248,6 +256,14 @@ impl Fleet {
         if event.readable || event.dead {
             self.read(client, handler);
         }
+    }
+
+    /// MQTT begins.
+    fn greet(&mut self, client: u32, handler: &mut impl Handler) {
+        let entry = &mut self.clients[client as usize];
+        entry.phase = Phase::Greeting;
+        handler.connect(client, &mut entry.outbox);
+        self.mark_dirty(client);
     }
 
     #[inline]
@@ -258,7 +274,7 @@ impl Fleet {
             at_ns: now_ns(),
         };
         let mut came_up = false;
-        let result = entry.receive(&mut self.scratch, |entry, frame| {
+        let result = entry.receive(&mut self.room, |entry, frame| {
             if is_about_messages(frame) && entry.phase >= Phase::Subscribing {
                 return handler.packet(at, frame, &mut entry.outbox);
             }
@@ -270,7 +286,7 @@ impl Fleet {
             came_up |= control.handle(entry, at, frame, handler)?;
             Ok(())
         });
-        let waits = !entry.outbox.is_empty();
+        let waits = entry.has_output();
         let received = match result {
             Ok(received) => received,
             Err(fault) => return self.fail(client, fault, handler),
@@ -282,6 +298,10 @@ impl Fleet {
         }
         if waits {
             self.mark_dirty(client);
+        }
+        let entry = &self.clients[client as usize];
+        if entry.phase == Phase::Opening && entry.is_open() {
+            self.greet(client, handler);
         }
         if came_up {
             self.stats.up += 1;
@@ -310,7 +330,7 @@ impl Fleet {
             let entry = &mut self.clients[client as usize];
             entry.is_dirty = false;
             match entry.flush() {
-                Ok(()) if entry.outbox.is_empty() => {
+                Ok(()) if !entry.has_output() => {
                     entry.slim(self.options.buffer_keep_bytes);
                     handler.drained(client);
                 }

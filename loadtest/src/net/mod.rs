@@ -11,6 +11,7 @@ pub mod ramp;
 mod sleep;
 pub mod sources;
 mod stats;
+pub mod transport;
 
 pub use client::Client;
 pub use dial::Dialer;
@@ -18,3 +19,4 @@ pub use fault::{Fault, Faults};
 pub use fleet::{Fleet, FleetOptions, Handler};
 pub use ramp::Ramp;
 pub use stats::FleetStats;
+pub use transport::Transport;

@@ -1,8 +1,9 @@
 //! What all kinds of load have in common: where the broker is and how clients introduce
 //! themselves.
 
+use super::Users;
 use crate::measure::clock::now_ns;
-use crate::net::{Dialer, FleetOptions, Ramp};
+use crate::net::{Dialer, FleetOptions, Ramp, Transport};
 use ringmq::codec::{Connect, ConnectProperties, Version};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 pub struct Common {
     pub broker: SocketAddr,
     pub version: Version,
-    pub username: Option<String>,
-    pub password: Option<String>,
+    pub transport: Transport,
+    pub users: Users,
     pub shards: usize,
     pub sources: Arc<[IpAddr]>,
     /// Connections begun a second, over all executors; 0: no limit.
@@ -55,6 +56,7 @@ impl Common {
                 broker: self.broker,
                 sources: self.sources.clone(),
             },
+            transport: self.transport.clone(),
             version: self.version,
             keep_alive_s: self.keep_alive_s,
             connect_timeout_ns: self.connect_timeout_ns,
@@ -84,17 +86,26 @@ impl Common {
             receive_maximum: is_v5.then_some(self.receive_maximum),
             ..ConnectProperties::default()
         };
+        let user = self.users.of(introduction.number, introduction.client_id);
         let connect = Connect {
             version: self.version,
             clean_start: introduction.clean_start,
             keep_alive_s: self.keep_alive_s,
             client_id: introduction.client_id,
             will: None,
-            username: self.username.as_deref(),
-            password: self.password.as_deref().map(str::as_bytes),
+            username: user.name.as_deref(),
+            password: user.password.as_deref().map(str::as_bytes),
             properties,
         };
         connect.encode(out);
+    }
+
+    /// `MQTT 3.1.1` or `MQTT 5.0 over wss`.
+    pub fn protocol(&self) -> String {
+        match self.transport.is_plain() {
+            true => self.version_name().into(),
+            false => format!("{} over {}", self.version_name(), self.transport.name()),
+        }
     }
 
     /// `MQTT 3.1.1` and the like.

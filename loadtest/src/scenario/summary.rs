@@ -16,6 +16,7 @@ pub fn options<'a>(common: &Common, report: &'a mut Report) -> &'a mut Section {
         .section("options")
         .add("broker", "", Value::Text(common.broker.to_string()))
         .add("protocol", "", Value::Text(common.version_name().into()))
+        .add("transport", "", Value::Text(common.transport.name().into()))
         .add("run", "", Value::Text(format!("{:08x}", common.run)))
         .count("shards", "", common.shards as u64)
 }

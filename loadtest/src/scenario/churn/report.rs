@@ -62,7 +62,7 @@ fn title(churn: &Churn) -> String {
         "{} at a time come and go, {pace}, QoS {}, {}",
         text::counted(churn.options.clients.into(), "client"),
         churn.options.qos as u8,
-        churn.common.version_name(),
+        churn.common.protocol(),
     )
 }
 

@@ -159,7 +159,7 @@ impl Dashboards {
             text::counted(self.options.areas.into(), "area"),
             self.options.qos as u8,
             self.options.payload_bytes,
-            self.common.version_name(),
+            self.common.protocol(),
         )
     }
 

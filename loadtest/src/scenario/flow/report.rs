@@ -146,7 +146,7 @@ fn title(flow: &Flow) -> String {
         text::counted(plan.topics.into(), "topic"),
         flow.options.qos as u8,
         flow.options.payload_bytes,
-        flow.common.version_name(),
+        flow.common.protocol(),
     )
 }
 

@@ -247,7 +247,7 @@ impl Idle {
             text::counted(self.options.connections.into(), "connection"),
             self.options.qos as u8,
             text::time(self.options.hold_ns),
-            self.common.version_name(),
+            self.common.protocol(),
         )
     }
 

@@ -76,7 +76,7 @@ fn title(storm: &Storm) -> String {
         "{} with {sessions} sessions cut off and back, QoS {}, {}",
         text::counted(storm.options.clients.into(), "client"),
         storm.options.qos as u8,
-        storm.common.version_name(),
+        storm.common.protocol(),
     )
 }
 

@@ -1,10 +1,8 @@
 //! Each scenario that comes with the load tester, at small size, against ringmq.
 
-mod support;
-
+use crate::support::{run, start, stop};
 use loadtest::report::Report;
 use serde_json::Value;
-use support::{run, start, stop};
 
 fn number(json: &Value, key: &str) -> u64 {
     json[key]

@@ -1,12 +1,10 @@
 //! Faults that a relay between load tester and broker plants, and the exact counts of them.
 
-mod support;
-
+use crate::support::{run, start, stop};
 use ringmq::codec::frame;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
-use support::{run, start, stop};
 
 /// What is done to the deliveries of one connection, which count from 0.
 #[derive(Clone, Copy)]

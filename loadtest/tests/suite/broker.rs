@@ -1,13 +1,11 @@
 //! The load tester against ringmq itself.
 
-mod support;
-
+use crate::support::{run, start, stop};
 use serde_json::Value;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::{run, start, stop};
 
 fn number(json: &Value, key: &str) -> u64 {
     json[key]

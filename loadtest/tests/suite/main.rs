@@ -1,0 +1,10 @@
+//! The load tester against brokers in this process, and against relays that plant faults.
+
+mod broker;
+mod faults;
+#[allow(dead_code, reason = "the doors' tests revoke certificates, too")]
+#[path = "../../../tests/doors/pki.rs"]
+mod pki;
+mod scenarios;
+mod support;
+mod transports;
