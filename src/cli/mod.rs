@@ -30,6 +30,7 @@ pub type StartNode = fn(Settings) -> io::Result<Arc<dyn Node>>;
 
 /// The program: reads this process's arguments and does what they say.
 pub fn main() -> ExitCode {
+    crate::runtime::take_small_pages();
     main_with(start_node)
 }
 

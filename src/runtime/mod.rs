@@ -20,4 +20,5 @@ mod written;
 pub use broker::{Broker, Ended, Listening};
 pub use driver::Tallies;
 pub use mail::{Pauses, Report};
+pub use memory::take_small_pages;
 pub use written::Written;

@@ -28,7 +28,7 @@ use crate::shard::{Effects, Input, Shard};
 use close::Closing;
 use crossbeam_channel::Sender;
 pub use sleep::Rest;
-use sleep::{Gathering, Quiet, Share};
+use sleep::{Gathering, Share};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -98,7 +98,6 @@ pub struct Driver {
     posted: usize,
     share: Share,
     gathering: Gathering,
-    quiet: Quiet,
     /// Turns that others ran while this shard slept.
     turns_asleep: u64,
     directory: Arc<Directory>,
@@ -166,7 +165,6 @@ impl Driver {
             posted: 0,
             share: Share::default(),
             gathering: Gathering::default(),
-            quiet: Quiet::default(),
             turns_asleep: 0,
             directory: seat.directory,
             gate: seat.gate,
@@ -198,10 +196,8 @@ impl Driver {
         // What the last turn left goes first: their slots may have new owners later on.
         self.tell_drained();
         self.tell_broken();
-        self.quiet.is_broken |= !self.mailbox.is_empty();
         self.take_mail();
         for event in events {
-            self.quiet.is_broken |= event.source != Source::Alarm;
             match event.source {
                 Source::Connection(slot) => self.notice(slot, event),
                 Source::Listener(at) => self.accept(at),

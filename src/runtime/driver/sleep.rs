@@ -1,6 +1,5 @@
 //! When a shard has nothing to do: what it waits for, and who works for it meanwhile.
 
-use super::super::memory;
 use super::Driver;
 use super::close::Closing;
 use crate::net::Events;
@@ -12,9 +11,6 @@ use std::time::Duration;
 const SLEEP_MS_MAX: u64 = 1000;
 /// How often a shard looks back at what it did, in milliseconds.
 const WINDOW_MS: u64 = 50;
-
-/// Nothing for so long is quiet, in milliseconds.
-const QUIET_MS: u64 = 500;
 
 /// Mail that is cheaper to work off for a sleeper than to wake it for, in messages: as many as a
 /// turn takes. More is enough for two cores.
@@ -55,15 +51,6 @@ pub(super) struct Share {
     per_cent: u64,
 }
 
-/// Whether nothing has come for a while. The allocator returns what is free only while something
-/// is allocated, so the tables that have been outgrown would stay as long as nothing comes.
-#[derive(Default)]
-pub(super) struct Quiet {
-    pub(super) is_broken: bool,
-    since_ms: u64,
-    is_seen: bool,
-}
-
 /// Whether input comes in bursts, so that waiting for more of it pays.
 #[derive(Default)]
 pub(super) struct Gathering {
@@ -84,9 +71,6 @@ impl Driver {
         // Here and not in the turn, which another thread may run: it is the thread's own heap.
         if self.ebb.look(self.now.ms, self.shard.held_bytes()) {
             self.give_back();
-        }
-        if self.quiet.begins(self.now.ms) {
-            memory::return_free();
         }
         if self.has_more() {
             return Rest::None;
@@ -193,18 +177,6 @@ impl Share {
     }
 }
 
-impl Quiet {
-    /// True once in each quiet time, when it has lasted for a moment.
-    fn begins(&mut self, now_ms: u64) -> bool {
-        if std::mem::take(&mut self.is_broken) {
-            (self.since_ms, self.is_seen) = (now_ms, false);
-        }
-        let begins = !self.is_seen && now_ms >= self.since_ms + QUIET_MS;
-        self.is_seen |= begins;
-        begins
-    }
-}
-
 impl Gathering {
     fn look_back(&mut self) {
         let busy = std::mem::take(&mut self.turns) >= GATHER_TURNS_MIN;
@@ -248,17 +220,6 @@ mod tests {
         }
         assert!(gathering.is_on, "now and then in vain");
         assert!(!window(&mut gathering, 1));
-    }
-
-    #[test]
-    fn quiet_begins_once_until_it_is_broken() {
-        let mut quiet = Quiet::default();
-        for begun_ms in [0, 5000] {
-            quiet.is_broken = true;
-            assert!(!quiet.begins(begun_ms) && !quiet.begins(begun_ms + QUIET_MS - 1));
-            assert!(quiet.begins(begun_ms + QUIET_MS));
-            assert!(!quiet.begins(begun_ms + 9 * QUIET_MS));
-        }
     }
 
     #[test]
