@@ -28,6 +28,8 @@ pub enum Source {
     Bell,
     /// The time of [`Watch::wake_by`] has come.
     Alarm,
+    /// The set that [`SetRef::add_guest`] has put into this one has something.
+    Guest(u16),
 }
 
 /// One event of the last [`Poller::wait`].
@@ -62,6 +64,10 @@ struct Set {
     alarm: OwnedFd,
 }
 
+/// A set by itself, to be watched by another thread than its own.
+#[derive(Clone)]
+pub struct SetRef(Arc<Set>);
+
 /// Events, in the order in which they came.
 #[derive(Clone, Copy)]
 pub struct Events<'a>(&'a [Event]);
@@ -71,6 +77,7 @@ const TIMEOUT_MS_MAX: u64 = 3_600_000;
 const LISTENER: u64 = 1 << 32;
 const BELL: u64 = 1 << 33;
 const ALARM: u64 = 1 << 34;
+const GUEST: u64 = 1 << 35;
 
 /// Both ends of an empty set that gives at most `events_max` events at a time.
 ///
@@ -86,15 +93,7 @@ pub fn set(events_max: usize) -> io::Result<(Watch, Poller)> {
     let flags = EventFlags::IN | EventFlags::ET;
     epoll::add(&epoll, &alarm, EventData::new_u64(ALARM), flags)?;
     let set = Arc::new(Set { epoll, alarm });
-    let none = Event {
-        flags: EventFlags::empty(),
-        data: EventData::new_u64(BELL),
-    };
-    let poller = Poller {
-        set: set.clone(),
-        events: vec![none; events_max].into_boxed_slice(),
-        count: 0,
-    };
+    let poller = Poller::at(&SetRef(set.clone()), events_max);
     let watch = Watch {
         set,
         alarm_ms: None,
@@ -191,7 +190,56 @@ impl Watch {
     }
 }
 
+impl SetRef {
+    /// Watches another set whole, level triggered: as long as anything in it has something, every
+    /// wait at this one says so.
+    ///
+    /// # Errors
+    /// As [`Watch::add_connection`].
+    pub fn add_guest(&self, guest: &SetRef, index: u16) -> io::Result<()> {
+        let data = EventData::new_u64(GUEST | u64::from(index));
+        Ok(epoll::add(
+            &self.0.epoll,
+            &guest.0.epoll,
+            data,
+            EventFlags::IN,
+        )?)
+    }
+
+    /// Ends [`SetRef::add_guest`].
+    ///
+    /// # Errors
+    /// It is not in the set.
+    pub fn forget_guest(&self, guest: &SetRef) -> io::Result<()> {
+        Ok(epoll::delete(&self.0.epoll, &guest.0.epoll)?)
+    }
+}
+
 impl Poller {
+    /// A poller at `set`, beside the set's own, that takes at most `events_max` events at a time.
+    pub fn at(set: &SetRef, events_max: usize) -> Poller {
+        let none = Event {
+            flags: EventFlags::empty(),
+            data: EventData::new_u64(BELL),
+        };
+        Poller {
+            set: set.0.clone(),
+            events: vec![none; events_max].into_boxed_slice(),
+            count: 0,
+        }
+    }
+
+    /// Turns to another set. The events of the last wait are forgotten.
+    pub fn turn_to(&mut self, set: &SetRef) {
+        self.set = set.0.clone();
+        self.count = 0;
+    }
+
+    /// The set that is waited at.
+    pub fn set(&self) -> SetRef {
+        SetRef(self.set.clone())
+    }
+
     /// Waits for events for at most `timeout_ms`, for ever without. An interruption by a signal
     /// counts as none.
     ///
@@ -253,6 +301,8 @@ impl From<Event> for Ready {
             Source::Bell
         } else if data == ALARM {
             Source::Alarm
+        } else if data >= GUEST {
+            Source::Guest(data as u16)
         } else {
             Source::Listener(data as u16)
         };
@@ -335,6 +385,27 @@ mod tests {
         watch.wake_by(2000, 1000);
         assert_eq!(wait(&mut poller)[0].source, Source::Alarm);
         assert_eq!(poller.wait(Some(10)).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_set_within_a_set_is_ready_until_it_is_waited_at() {
+        let (mut client, server) = pair();
+        let (watch, inner) = set(8).unwrap();
+        let (_outer_watch, mut outer) = set(8).unwrap();
+        watch.add_connection(&server, 7).unwrap();
+        outer.set().add_guest(&inner.set(), 3).unwrap();
+        for _ in 0..2 {
+            assert_eq!(wait(&mut outer)[0].source, Source::Guest(3));
+        }
+        let mut room = Poller::at(&outer.set(), 8);
+        room.turn_to(&inner.set());
+        assert_eq!(wait(&mut room)[0].source, Source::Connection(7));
+        assert_eq!(outer.wait(Some(0)).unwrap().len(), 0);
+        client.write_all(b"more").unwrap();
+        assert_eq!(wait(&mut outer)[0].source, Source::Guest(3));
+        outer.set().forget_guest(&inner.set()).unwrap();
+        assert_eq!(outer.wait(Some(0)).unwrap().len(), 0);
+        assert_eq!(wait(&mut room)[0].source, Source::Connection(7));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::doors::Doors;
 use super::driver::{Crowd, Seat};
 use super::helm::Helm;
+use super::host::House;
 use super::mail::{Ask, Mail, Report};
 use super::mesh::{Address, Mailbox, Outgoing, mailboxes};
 use super::post::Post;
@@ -205,6 +206,7 @@ impl Broker {
         let shards = self.addresses.len() as u16;
         let directory = Arc::new(Directory::new(seed()));
         let helms: Arc<[Helm]> = (0..shards).map(|_| Helm::default()).collect();
+        let house = Arc::new(House::default());
         let (ready, readiness) = bounded(usize::from(shards));
         for (mailbox, id) in mailboxes.into_iter().zip(0..) {
             let mut options = options::options(&settings, id, shards);
@@ -216,7 +218,7 @@ impl Broker {
             let out = Outgoing::new(self.addresses.clone());
             let (directory, crowd) = (directory.clone(), self.crowd.clone());
             let doors = self.doors.rules();
-            let helms = helms.clone();
+            let (helms, house) = (helms.clone(), house.clone());
             let make_seat = move || Seat {
                 id: ShardId(id),
                 shards,
@@ -231,6 +233,7 @@ impl Broker {
                 mailbox,
                 out,
                 helms,
+                house,
                 directory,
                 gate,
                 crowd,

@@ -14,7 +14,8 @@
 
 use super::driver::{Driver, Rest, Seat};
 use super::helm::Helm;
-use crate::net::{Events, Poller};
+use super::host::{HOST, House};
+use crate::net::Poller;
 use crossbeam_channel::Sender;
 use glommio::{LocalExecutorBuilder, Placement};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -62,13 +63,12 @@ pub fn spawn(
             }
             executor.run(async move {
                 let seat = make_seat();
-                let helms = seat.helms.clone();
-                let helm = &helms[usize::from(shard)];
+                let (helms, house) = (seat.helms.clone(), seat.house.clone());
                 match Driver::new(seat) {
                     Ok((driver, poller)) => {
-                        *helm.take() = Some(driver);
+                        *helms[usize::from(shard)].take() = Some(driver);
                         report(&ready, Ok(()));
-                        drive(helm, poller).await;
+                        Pilot::new(shard, &helms, &house, poller).drive().await;
                     }
                     Err(error) => report(&ready, Err(error)),
                 }
@@ -76,48 +76,111 @@ pub fn spawn(
         })
 }
 
-/// The life of a shard.
-async fn drive(helm: &Helm, mut poller: Poller) {
-    let mut yielded = Instant::now();
-    loop {
-        let rest = {
-            let mut seat = helm.take();
-            let driver = seat.as_mut().expect("it ends here and nowhere else");
-            driver.rise();
-            driver.turn(poller.events());
-            if driver.ended() {
-                *seat = None;
-                return;
-            }
-            driver.rest()
-        };
-        let waited = match rest {
-            Rest::None => poller.wait(Some(0)),
-            Rest::Moment => poller.wait(Some(CONGESTED_MS)),
-            Rest::Gather(time) => gather(helm, &mut poller, time),
-            Rest::Sleep => poller.wait(None),
-        };
-        if let Err(error) = waited {
-            panic!("a shard's epoll set is broken: {error}");
+/// A shard's own thread.
+struct Pilot<'a> {
+    shard: u16,
+    helms: &'a [Helm],
+    house: &'a House,
+    poller: Poller,
+    /// Where the host takes its guests' events. None: this is not the host.
+    room: Option<Poller>,
+    yielded: Instant,
+}
+
+impl<'a> Pilot<'a> {
+    fn new(shard: u16, helms: &'a [Helm], house: &'a House, poller: Poller) -> Pilot<'a> {
+        Pilot {
+            shard,
+            helms,
+            house,
+            room: (shard == HOST && helms.len() > 1).then(|| house.open(&poller)),
+            poller,
+            yielded: Instant::now(),
         }
-        if yielded.elapsed() >= YIELD_EVERY {
-            yielded = Instant::now();
+    }
+
+    /// The life of a shard.
+    async fn drive(mut self) {
+        while let Some(rest) = self.turn() {
+            let waited = match rest {
+                Rest::None => self.poller.wait(Some(0)).map(|_| ()),
+                Rest::Moment => self.poller.wait(Some(CONGESTED_MS)).map(|_| ()),
+                Rest::Gather(time) => self.gather(time),
+                Rest::Sleep => self.poller.wait(None).map(|_| ()),
+                Rest::Enter => self.stay_as_guest().await,
+            };
+            waited.unwrap_or_else(|error| broken(&error));
+            if self.yielded.elapsed() >= YIELD_EVERY {
+                self.yielded = Instant::now();
+                glommio::executor().yield_task_queue_now().await;
+            }
+        }
+        if self.shard == HOST {
+            self.house.close();
+        }
+    }
+
+    /// One turn, and how to wait for the next one. None: the shard has ended.
+    fn turn(&mut self) -> Option<Rest> {
+        let helm = &self.helms[usize::from(self.shard)];
+        if let Some(room) = &mut self.room {
+            // Awake already: what the guests have for this shard is found below.
+            helm.take().as_ref()?.rise();
+            let served = self.house.serve(&self.poller, room, self.helms);
+            served.unwrap_or_else(|error| broken(&error));
+        }
+        let mut seat = helm.take();
+        let driver = seat.as_mut()?;
+        driver.rise();
+        driver.turn(self.poller.events());
+        if driver.ended() {
+            *seat = None;
+            return None;
+        }
+        let rest = driver.rest();
+        drop(seat);
+        if self.room.is_some() {
+            self.house.look_after();
+        }
+        Some(rest)
+    }
+
+    /// Lets input gather for a while, then waits for some as long as it takes.
+    fn gather(&mut self, time: Duration) -> io::Result<()> {
+        std::thread::sleep(time);
+        let found = self.poller.wait(Some(0))?.len();
+        if let Some(driver) = self.helms[usize::from(self.shard)].take().as_mut() {
+            driver.gathered(found);
+        }
+        if found == 0 {
+            self.poller.wait(None)?;
+        }
+        Ok(())
+    }
+
+    /// The host waits, and runs what turns there are, until it has too much to do.
+    async fn stay_as_guest(&mut self) -> io::Result<()> {
+        let helm = &self.helms[usize::from(self.shard)];
+        if !self.house.enter(self.shard, &self.poller)? {
+            self.poller.wait(None)?;
+            return Ok(());
+        }
+        while self.house.stay(self.shard, YIELD_EVERY) {
+            if let Some(driver) = helm.take().as_mut() {
+                driver.keep_house();
+            }
             glommio::executor().yield_task_queue_now().await;
         }
+        if let Some(driver) = helm.take().as_mut() {
+            driver.come_home();
+        }
+        self.poller.wait(Some(0))?;
+        Ok(())
     }
 }
 
-/// Lets input gather for a while, then waits for some as long as it takes.
-fn gather<'a>(helm: &Helm, poller: &'a mut Poller, time: Duration) -> io::Result<Events<'a>> {
-    std::thread::sleep(time);
-    let found = poller.wait(Some(0))?.len();
-    if let Some(driver) = helm.take().as_mut() {
-        driver.gathered(found);
-    }
-    match found {
-        0 => poller.wait(None),
-        _ => Ok(poller.events()),
-    }
+fn broken(error: &io::Error) -> ! {
+    panic!("a shard's epoll set is broken: {error}")
 }
 
 fn report(ready: &Sender<io::Result<()>>, result: io::Result<()>) {

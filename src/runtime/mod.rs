@@ -7,6 +7,7 @@ mod doors;
 mod driver;
 mod executor;
 mod helm;
+mod host;
 mod mail;
 mod memory;
 pub mod mesh;

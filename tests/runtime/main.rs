@@ -23,6 +23,8 @@ const CONNACK: u8 = 0x20;
 const PUBLISH: u8 = 0x30;
 const PUBACK: u8 = 0x40;
 const SUBACK: u8 = 0x90;
+const PINGREQ: u8 = 0xc0;
+const PINGRESP: u8 = 0xd0;
 const DISCONNECT: u8 = 0xe0;
 
 fn alone() -> MutexGuard<'static, ()> {

@@ -16,6 +16,7 @@ pub use layered::Tallies;
 
 use super::clock::Clock;
 use super::helm::Helm;
+use super::host::House;
 use super::mail::{Mail, Pauses, Reach};
 use super::memory::{self, Ebb};
 use super::mesh::{Mailbox, Outgoing};
@@ -53,6 +54,7 @@ pub struct Seat {
     pub out: Outgoing<Mail>,
     /// Of all shards, by number.
     pub helms: Arc<[Helm]>,
+    pub house: Arc<House>,
     pub directory: Arc<Directory>,
     pub gate: Gate,
     pub crowd: Arc<Crowd>,
@@ -94,6 +96,7 @@ pub struct Driver {
     mailbox: Mailbox<Mail>,
     out: Outgoing<Mail>,
     helms: Arc<[Helm]>,
+    house: Arc<House>,
     /// How much mail this turn has posted, in messages.
     posted: usize,
     share: Share,
@@ -162,6 +165,7 @@ impl Driver {
             mailbox: seat.mailbox,
             out: seat.out,
             helms: seat.helms,
+            house: seat.house,
             posted: 0,
             share: Share::default(),
             gathering: Gathering::default(),
@@ -201,7 +205,8 @@ impl Driver {
             match event.source {
                 Source::Connection(slot) => self.notice(slot, event),
                 Source::Listener(at) => self.accept(at),
-                Source::Bell => {}
+                // Mail is taken in any case, and guests the host's thread looks after.
+                Source::Bell | Source::Guest(_) => {}
                 Source::Alarm => self.watch.alarm_rang(),
             }
         }

@@ -1,5 +1,6 @@
 //! When a shard has nothing to do: what it waits for, and who works for it meanwhile.
 
+use super::super::host::HOST;
 use super::Driver;
 use super::close::Closing;
 use crate::net::Events;
@@ -17,6 +18,11 @@ const WINDOW_MS: u64 = 50;
 pub(super) const HELP_MESSAGES_MAX: usize = 4096;
 /// Share of its own time that a shard may be using and still work for others.
 const HELP_PER_CENT_MAX: u64 = 70;
+
+/// A shard that uses no more of its thread for so long has little to do, in per cent and
+/// milliseconds.
+const CALM_PER_CENT_MAX: u64 = 25;
+const CALM_MS: u64 = 500;
 
 /// How long input gathers, where it comes in bursts. What a turn costs beside the messages in it
 /// is spread over more of them; network cards moderate their interrupts for the same reason.
@@ -41,6 +47,8 @@ pub enum Rest {
     Gather(Duration),
     /// Until something comes.
     Sleep,
+    /// As [`Rest::Sleep`], and another thread may do the waiting (see [`super::super::host`]).
+    Enter,
 }
 
 /// How much of its time the shard's thread has used lately.
@@ -49,6 +57,8 @@ pub(super) struct Share {
     measured_ms: u64,
     used_ms: u64,
     per_cent: u64,
+    /// Since when it has been little.
+    calm_since_ms: u64,
 }
 
 /// Whether input comes in bursts, so that waiting for more of it pays.
@@ -69,9 +79,7 @@ impl Driver {
         self.settle();
         self.look_back();
         // Here and not in the turn, which another thread may run: it is the thread's own heap.
-        if self.ebb.look(self.now.ms, self.shard.held_bytes()) {
-            self.give_back();
-        }
+        self.look_for_ebb();
         if self.has_more() {
             return Rest::None;
         }
@@ -83,19 +91,41 @@ impl Driver {
             return Rest::None;
         }
         let longest_ms = self.now.ms + SLEEP_MS_MAX;
-        let wake_ms = self
-            .next_due_ms()
-            .map_or(longest_ms, |ms| ms.min(longest_ms));
-        self.watch.wake_by(self.now.ms, wake_ms);
+        let due = [self.next_due_ms(), self.ebb.due_ms(), Some(longest_ms)];
+        let wake_ms = due.into_iter().flatten().min();
+        self.watch
+            .wake_by(self.now.ms, wake_ms.unwrap_or(longest_ms));
+        if self.id.0 != HOST && self.share.is_calm() && self.house.takes(self.share.per_cent) {
+            return Rest::Enter;
+        }
         match self.gathering.is_on {
             true => Rest::Gather(GATHER),
             false => Rest::Sleep,
         }
     }
 
+    /// In the shard's own thread while another one runs its turns, now and then.
+    pub fn keep_house(&mut self) {
+        self.now = self.clock.read();
+        self.look_for_ebb();
+    }
+
+    /// Gives back what the thread's heap has to spare.
+    fn look_for_ebb(&mut self) {
+        if self.ebb.look(self.now.ms, self.shard.held_bytes()) {
+            self.give_back();
+        }
+    }
+
+    /// In the shard's own thread, which waits for itself again.
+    pub fn come_home(&mut self) {
+        self.share.measure(self.clock.read().ms);
+        self.share.calm_since_ms = self.share.measured_ms;
+    }
+
     /// Awake again: whoever has mail need not say so.
     #[inline]
-    pub fn rise(&mut self) {
+    pub fn rise(&self) {
         self.mailbox.bell().ignore();
     }
 
@@ -108,7 +138,22 @@ impl Driver {
     pub fn turn_asleep(&mut self) {
         self.turns_asleep += 1;
         self.turn(Events::NONE);
+        // Not by running turns: whoever runs this one would be in a third shard then.
         self.out.ring();
+        self.sleep_on();
+    }
+
+    /// A turn for what the host's thread has found at this shard's set.
+    pub fn turn_as_guest(&mut self, events: Events<'_>) {
+        self.turns_asleep += 1;
+        self.mailbox.bell().ignore();
+        self.turn(events);
+        self.settle();
+        self.mailbox.bell().listen();
+        self.sleep_on();
+    }
+
+    fn sleep_on(&mut self) {
         if self.has_more() || self.out.is_congested() || self.ended {
             self.mailbox.bell().ring();
         } else if let Some(due_ms) = self.next_due_ms() {
@@ -131,7 +176,13 @@ impl Driver {
         self.gathering.turns += 1;
         if self.now.ms >= self.share.measured_ms + WINDOW_MS {
             self.share.measure(self.now.ms);
-            self.gathering.look_back();
+            if self.id.0 == HOST {
+                self.house.set_busy(self.share.per_cent);
+            }
+            // A single shard has nobody to tell: its turns cost little beside what is in them.
+            if self.shards > 1 {
+                self.gathering.look_back();
+            }
         }
     }
 
@@ -153,14 +204,12 @@ impl Driver {
             .iter()
             .filter_map(|l| l.paused_until_ms)
             .min();
-        let memory = self.ebb.due_ms();
         let due = [
             self.shard.next_deadline_ms(),
             first(&self.closings),
             first(&self.openings),
             first(&self.proxies),
             listening,
-            memory,
         ];
         due.into_iter().flatten().min()
     }
@@ -171,9 +220,17 @@ impl Share {
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
         let used_ms = tv_sec as u64 * 1000 + tv_nsec as u64 / 1_000_000;
         // Measured on whichever thread runs the turn: only the shard's own looks back.
-        self.per_cent = (used_ms - self.used_ms) * 100 / (now_ms - self.measured_ms);
+        self.per_cent = (used_ms - self.used_ms) * 100 / (now_ms - self.measured_ms).max(1);
         self.used_ms = used_ms;
         self.measured_ms = now_ms;
+        if self.per_cent > CALM_PER_CENT_MAX {
+            self.calm_since_ms = now_ms;
+        }
+    }
+
+    /// Whether little was used for a while.
+    fn is_calm(&self) -> bool {
+        self.measured_ms >= self.calm_since_ms + CALM_MS
     }
 }
 
