@@ -85,6 +85,8 @@ pub const HTTP_REPLY_BYTES_MAX: u64 = 1 << 20;
 
 pub const STOP_DEADLINE_S_DEFAULT: u64 = 10;
 pub const PROXY_TIMEOUT_S_DEFAULT: u64 = 3;
+/// Of a unix socket's file: its owner and group may connect.
+pub const UNIX_MODE_DEFAULT: u64 = 0o660;
 pub const PACKET_BYTES_DEFAULT: u64 = 1 << 20;
 pub const CLIENT_ID_BYTES_DEFAULT: u64 = 1024;
 pub const TOPIC_LEVELS_DEFAULT: u64 = 128;

@@ -73,9 +73,66 @@ impl Peer {
         self.address.ip().to_canonical()
     }
 
+    /// All that an operator knows them by, for logs: the address, and in brackets what else was
+    /// said.
+    pub fn known(&self) -> Known<'_> {
+        Known(self)
+    }
+
     /// The certificate that the client has proved to own.
     pub fn certificate(&self) -> Option<&PeerCertificate> {
         self.identity.as_ref()?.certificate.as_ref()
+    }
+}
+
+/// See [`Peer::known`].
+pub struct Known<'a>(&'a Peer);
+
+impl PeerCertificate {
+    /// Its common name, or else its whole subject.
+    pub fn name(&self) -> &str {
+        self.common_name.as_deref().unwrap_or(&self.subject)
+    }
+}
+
+impl PeerIdentity {
+    /// The load balancer's name of the connection: as it is where that is readable, else in
+    /// hexadecimal.
+    pub fn unique_id_text(&self) -> Option<String> {
+        let id = self.unique_id.as_deref()?;
+        let is_plain = id.iter().all(u8::is_ascii_graphic);
+        Some(match is_plain {
+            true => id.iter().map(|byte| char::from(*byte)).collect(),
+            false => id.iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+}
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Known(peer) = self;
+        write!(f, "{peer}")?;
+        let Some(identity) = &peer.identity else {
+            return Ok(());
+        };
+        let said = [
+            ("via", identity.proxy.map(|address| address.to_string())),
+            ("sni", identity.server_name.as_deref().map(Into::into)),
+            ("cn", identity.certificate.as_ref().map(|c| c.name().into())),
+            ("id", identity.unique_id_text()),
+        ];
+        let mut before = " (";
+        for (word, text) in said {
+            if let Some(text) = text {
+                // What a client has chosen may hold anything: no line of its own in the log.
+                write!(f, "{before}{word} {}", text.escape_debug())?;
+                before = ", ";
+            }
+        }
+        if before == ", " {
+            f.write_str(")")?;
+        }
+        Ok(())
     }
 }
 
@@ -120,5 +177,27 @@ mod tests {
         peer.address = Peer::LOCAL;
         assert_eq!(peer.to_string(), "unix");
         assert!(peer.ip().is_loopback());
+    }
+
+    #[test]
+    fn what_else_is_known_stands_in_brackets() {
+        let mut peer = Peer::plain("192.0.2.7:99".parse().unwrap(), 0);
+        assert_eq!(peer.known().to_string(), "192.0.2.7:99");
+        let mut identity = PeerIdentity {
+            proxy: Some("10.0.0.1:5".parse().unwrap()),
+            server_name: Some("a.example".into()),
+            certificate: Some(PeerCertificate {
+                common_name: Some("device\n7".into()),
+                ..PeerCertificate::default()
+            }),
+            unique_id: Some([1, 0xab].into()),
+        };
+        peer.identity = Some(Arc::new(identity.clone()));
+        assert_eq!(
+            peer.known().to_string(),
+            "192.0.2.7:99 (via 10.0.0.1:5, sni a.example, cn device\\n7, id 01ab)"
+        );
+        identity.unique_id = Some(b"request-17".as_slice().into());
+        assert_eq!(identity.unique_id_text().as_deref(), Some("request-17"));
     }
 }

@@ -137,9 +137,20 @@ fn client_line(client: &ClientInfo) -> String {
         Some(seconds) => about_duration_s(seconds.into()).replace(' ', ""),
         None => "never".into(),
     };
+    let told = [
+        ("transport", &client.transport),
+        ("proxy", &client.proxy),
+        ("server_name", &client.server_name),
+        ("certificate", &client.certificate),
+        ("unique_id", &client.unique_id),
+    ];
+    let told: String = told
+        .into_iter()
+        .filter_map(|(name, text)| Some(format!(", {name}={}", text.as_ref()?.escape_debug())))
+        .collect();
     format!(
         "Client({}, username={}, peername={}, protocol={}, silence_max={}s, expiry={expiry}, \
-         connected={}, epoch={}, shard={}, subscriptions={}, inflight={}, queued={})",
+         connected={}, epoch={}, shard={}, subscriptions={}, inflight={}, queued={}{told})",
         client.client_id,
         client.username.as_deref().unwrap_or("undefined"),
         client.peer.as_deref().unwrap_or("undefined"),

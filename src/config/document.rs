@@ -120,7 +120,12 @@ fn literal<T>(key: &Key<T>) -> String {
     let text = key.default_text();
     let bare = matches!(text.as_str(), "true" | "false") || text.parse::<u64>().is_ok();
     match key.kind {
-        Kind::Path | Kind::NodeName | Kind::Url | Kind::Cpus | Kind::Mountpoint => {
+        Kind::Path
+        | Kind::NodeName
+        | Kind::Url
+        | Kind::Cpus
+        | Kind::Mountpoint
+        | Kind::FileMode => {
             format!("{text:?}")
         }
         _ if bare => text,

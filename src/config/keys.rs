@@ -53,6 +53,8 @@ pub enum Kind {
     Cpus,
     /// A prefix for topics, without wildcards.
     Mountpoint,
+    /// Who may use a file, in octal.
+    FileMode,
     Url,
 }
 
@@ -201,6 +203,7 @@ impl Kind {
             Self::Origins => each(text, origin),
             Self::Cpus => cpus::parse_list(text).map(Value::Cpus),
             Self::Mountpoint => mountpoint(text),
+            Self::FileMode => file_mode(text),
             Self::Url => text
                 .parse::<ListenUrl>()
                 .map(|url| Value::Text(url.to_string())),
@@ -215,6 +218,7 @@ impl Kind {
                 Some(top) if *number == range.max => top.into(),
                 _ => unit::format_duration_s(*number),
             },
+            (Self::FileMode, Value::Number(mode)) => format!("{mode:04o}"),
             (_, value) => value.plain(),
         }
     }
@@ -247,6 +251,7 @@ impl Kind {
             Self::Origins => "list of origins, as `https://example.org`".into(),
             Self::Cpus => "list of CPUs, as `0-3,6`".into(),
             Self::Mountpoint => "topic prefix".into(),
+            Self::FileMode => "mode of a file, as `0660`".into(),
             Self::Url => "`tcp://ADDRESS:PORT`, `unix://PATH`".into(),
         }
     }
@@ -337,6 +342,16 @@ fn mountpoint(text: &str) -> Result<Value, String> {
         return Err("the topic prefix is too long".into());
     }
     Ok(Value::Text(text.into()))
+}
+
+fn file_mode(text: &str) -> Result<Value, String> {
+    // The zero is asked for so that a number of TOML, which is decimal, is not taken for octal.
+    match u64::from_str_radix(text, 8) {
+        Ok(mode) if text.starts_with('0') && mode <= 0o777 => Ok(Value::Number(mode)),
+        _ => Err(format!(
+            "`{text}` is no mode of a file: write \"0660\", as text"
+        )),
+    }
 }
 
 /// The words of each choice, for the table.

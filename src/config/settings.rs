@@ -41,6 +41,8 @@ pub struct Listener {
     pub url: ListenUrl,
     /// 0: only `limits.connections_max` holds.
     pub connections_max: u32,
+    /// Of a unix socket's file.
+    pub unix_mode: u32,
     /// Empty: none.
     pub mountpoint: String,
     pub proxy_protocol: bool,

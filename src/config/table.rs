@@ -289,6 +289,9 @@ pub static LISTENER_KEYS: &[Key<Listener>] = keys! { Listener,
             Range::or_zero(100_000_000, "only limits.connections_max holds")),
         Number(0), Restart, "connections",
         "Most connections on this listener at a time.";
+    listener.unix_mode: Kind::FileMode, Number(UNIX_MODE_DEFAULT), Restart, "",
+        "Who may connect to a unix socket: the mode of its file, as text. With `0666` everybody on \
+         this host may.";
     listener.mountpoint: Kind::Mountpoint, Text(""), Restart, "",
         "Prefix for the topics of this listener's clients, who do not see it: what they publish, \
          subscribe and leave as a will lies below it. `tenant/7/` keeps them in a room of their \

@@ -331,6 +331,16 @@ pub struct Client {
     pub username: Option<String>,
     /// Address as the operator knows it; none while away.
     pub peer: Option<String>,
+    /// `tcp`, `tls`, `ws`, `wss` or `unix`; none while away.
+    pub transport: Option<String>,
+    /// Address of the load balancer that has told the other one.
+    pub proxy: Option<String>,
+    /// The name that the client asked for by TLS.
+    pub server_name: Option<String>,
+    /// Common name, or else subject, of the client certificate.
+    pub certificate: Option<String>,
+    /// The load balancer's name of the connection, in hexadecimal where it is not readable.
+    pub unique_id: Option<String>,
     /// `3.1`, `3.1.1` or `5.0`.
     pub protocol: String,
     /// Silence after which it is cut; 0: never.

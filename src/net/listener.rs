@@ -11,9 +11,6 @@ use std::path::Path;
 
 /// Connections that the kernel holds for us at most; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
-/// Who may connect to a socket in the file system: its owner and group.
-const UNIX_MODE: u32 = 0o660;
-
 /// A listening socket of one shard.
 pub struct Listener {
     socket: OwnedFd,
@@ -106,12 +103,12 @@ pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
     Ok(SocketAddr::try_from(rustix::net::getsockname(socket)?)?)
 }
 
-/// A listening socket in the file system, which the owner and the group of this process may use.
-/// A file that was left there by a process that is gone is replaced.
+/// A listening socket in the file system, which those may use whom `mode` lets write it. A file
+/// that was left there by a process that is gone is replaced.
 ///
 /// # Errors
 /// The path is too long, in use, or not allowed.
-pub fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
+pub fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = || rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
@@ -123,7 +120,7 @@ pub fn bind_unix(path: &Path) -> io::Result<OwnedFd> {
     }
     let socket = socket()?;
     rustix::net::bind(&socket, &address)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(UNIX_MODE))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
 }
@@ -181,13 +178,13 @@ mod tests {
     #[test]
     fn a_socket_file_that_was_left_behind_is_replaced() {
         let path = std::env::temp_dir().join(format!("ringmq-unix-{}", std::process::id()));
-        let listener = Listener::new(bind_unix(&path).unwrap(), 0);
-        let in_use = bind_unix(&path).unwrap_err();
+        let listener = Listener::new(bind_unix(&path, 0o600).unwrap(), 0);
+        let in_use = bind_unix(&path, 0o600).unwrap_err();
         assert_eq!(in_use.kind(), io::ErrorKind::AddrInUse);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, UNIX_MODE);
+        assert_eq!(mode & 0o777, 0o600);
         drop(listener);
-        let listener = Listener::new(bind_unix(&path).unwrap(), 0);
+        let listener = Listener::new(bind_unix(&path, 0o600).unwrap(), 0);
         let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
         assert!(matches!(listener.accept(), Accepted::Connection(_, None)));
         fs::remove_file(&path).unwrap();

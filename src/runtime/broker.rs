@@ -318,7 +318,7 @@ fn listen(settings: &Settings, shards: u16) -> io::Result<(Vec<Listening>, Vec<S
             }
             config::Address::Path(path) => {
                 // One file, one queue: the shards take from it in turns.
-                let socket = listener::bind_unix(path).map_err(failed)?;
+                let socket = listener::bind_unix(path, configured.unix_mode).map_err(failed)?;
                 for of_shard in &mut sockets {
                     of_shard.push((socket.try_clone().map_err(failed)?, index));
                 }

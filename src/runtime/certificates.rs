@@ -43,9 +43,10 @@ pub fn watch(
             continue;
         }
         let settings = lock(settings).clone();
-        let taken = doors
-            .reload(&settings)
-            .and_then(|()| post_rules(doors, addresses));
+        let taken = doors.prepare(&settings).and_then(|prepared| {
+            doors.take(&settings, prepared);
+            post_rules(doors, addresses)
+        });
         if let Err(error) = taken {
             tracing::error!(
                 "certificates have changed but are not taken, the old ones stay: {error}"

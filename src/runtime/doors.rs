@@ -81,19 +81,28 @@ impl Doors {
         state.doors.iter().map(|door| door.rules.clone()).collect()
     }
 
-    /// Reads everything again.
+    /// Reads everything again, and changes nothing yet.
     ///
     /// # Errors
-    /// The listener and what is wrong with its files: nothing has changed.
-    pub fn reload(&self, settings: &Settings) -> Result<(), String> {
-        let mut state = lock(&self.state);
+    /// The listener and what is wrong with its files.
+    pub fn prepare(&self, settings: &Settings) -> Result<Prepared, String> {
+        let state = lock(&self.state);
         let doors = read(settings, &state.own, &state.doors)?;
         let pairs = state.doors.iter().zip(&doors);
         for (listener, (before, after)) in settings.listeners.iter().zip(pairs) {
-            report(&listener.url, before, after)?;
+            check_ends(&listener.url, before, after)?;
         }
-        state.doors = doors;
-        Ok(())
+        Ok(Prepared(doors))
+    }
+
+    /// What was read holds from now on.
+    pub fn take(&self, settings: &Settings, prepared: Prepared) {
+        let mut state = lock(&self.state);
+        let pairs = state.doors.iter().zip(&prepared.0);
+        for (listener, (before, after)) in settings.listeners.iter().zip(pairs) {
+            report(&listener.url, before, after);
+        }
+        state.doors = prepared.0;
     }
 
     /// Whether a file has changed since it was read.
@@ -143,6 +152,9 @@ impl Doors {
             .collect()
     }
 }
+
+/// Doors that were read and checked, and are not in use yet.
+pub struct Prepared(Vec<Door>);
 
 /// How all files of the doors looked at one moment.
 #[derive(PartialEq, Eq)]
@@ -252,11 +264,11 @@ fn transport(scheme: Scheme) -> Transport {
     }
 }
 
-/// Says what a reload has brought.
+/// Whether a certificate may take another's place.
 ///
 /// # Errors
-/// A certificate that has ended takes the place of one that has not: it is not taken.
-fn report(url: &ListenUrl, before: &Door, after: &Door) -> Result<(), String> {
+/// One that has ended would take the place of one that has not.
+fn check_ends(url: &ListenUrl, before: &Door, after: &Door) -> Result<(), String> {
     let (Some(before), Some(after)) = (&before.tls, &after.tls) else {
         return Ok(());
     };
@@ -270,6 +282,15 @@ fn report(url: &ListenUrl, before: &Door, after: &Door) -> Result<(), String> {
             "{url}: the certificate of {names} ended {days} days ago"
         ));
     }
+    Ok(())
+}
+
+/// Says what a reload has brought.
+fn report(url: &ListenUrl, before: &Door, after: &Door) {
+    let (Some(before), Some(after)) = (&before.tls, &after.tls) else {
+        return;
+    };
+    let now_s = now_s();
     for facts in &after.loaded.facts {
         if !before.loaded.facts.contains(facts) {
             let (names, days) = (facts.names.join(", "), facts.days_left(now_s));
@@ -280,7 +301,6 @@ fn report(url: &ListenUrl, before: &Door, after: &Door) -> Result<(), String> {
     if before.trust != after.trust {
         tracing::info!("{url}: clients are verified by other authorities or revocation lists");
     }
-    Ok(())
 }
 
 fn warn_of_ends(facts: &[Facts]) {

@@ -56,9 +56,9 @@ impl Ebb {
 
 /// Has the process take its memory in pages of the processor's own size, from now on.
 ///
-/// The allocator asks for huge pages, of 2 MiB on x86-64. What is left of one after half of it was freed is still
-/// resident, and how many there are depends on how fragmented the machine's memory is: 18,000 idle connections
-/// took between 900 and 1,600 bytes each with them, and 592 without.
+/// The allocator asks for huge pages, of 2 MiB on x86-64. What is left of one after half of it was
+/// freed is still resident, and how many there are depends on how fragmented the machine's memory
+/// is: 18,000 idle connections took between 900 and 1,600 bytes each with them, and 592 without.
 pub fn take_small_pages() {
     // An old kernel or a filter of system calls may refuse: then more is resident, and all works.
     let _ = rustix::thread::disable_transparent_huge_pages(true);

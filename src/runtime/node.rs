@@ -53,11 +53,13 @@ impl Node for Broker {
     }
 
     fn reload(&self, settings: &Settings) -> Result<(), String> {
-        self.doors.reload(settings)?;
-        post_rules(&self.doors, &self.addresses)?;
-        self.plugins.reload()?;
-        let shards = self.addresses.len() as u16;
+        // All that can be refused comes before anything that changes.
+        let prepared = self.doors.prepare(settings)?;
         let written = Written::read(settings)?;
+        self.plugins.reload()?;
+        self.doors.take(settings, prepared);
+        post_rules(&self.doors, &self.addresses)?;
+        let shards = self.addresses.len() as u16;
         let rules = written.install(&self.authority);
         *lock(&self.rules) = rules.clone();
         for (address, shard) in self.addresses.iter().zip(0..) {
@@ -295,11 +297,18 @@ fn counts(all: impl Iterator<Item = (&'static str, u64)>) -> Vec<Count> {
 }
 
 fn client_info(client: &shard::ClientInfo, shard: u16) -> ClientInfo {
+    let peer = client.peer.as_ref();
+    let identity = peer.and_then(|peer| peer.identity.as_deref());
     ClientInfo {
         client_id: client.client_id.to_string(),
         is_connected: client.peer.is_some(),
         username: client.username.as_deref().map(Into::into),
-        peer: client.peer.as_ref().map(ToString::to_string),
+        peer: peer.map(ToString::to_string),
+        transport: peer.map(|peer| peer.transport.word().into()),
+        proxy: identity.and_then(|known| Some(known.proxy?.to_string())),
+        server_name: identity.and_then(|known| known.server_name.as_deref().map(Into::into)),
+        certificate: identity.and_then(|known| Some(known.certificate.as_ref()?.name().into())),
+        unique_id: identity.and_then(|known| known.unique_id_text()),
         protocol: match client.version {
             Version::V31 => "3.1",
             Version::V311 => "3.1.1",

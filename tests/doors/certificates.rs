@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn der(path: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path).unwrap()
@@ -171,47 +171,130 @@ fn clients_show_certificates_and_revoked_ones_do_not_get_in() {
     house.close();
 }
 
+/// Clients over TLS, each of which publishes to the next one.
+struct Ring {
+    clients: Vec<Client>,
+    rounds: u32,
+}
+
+impl Ring {
+    fn join(house: &House, count: usize) -> Ring {
+        let address = house.address(0);
+        let connect = |n| Client::connect(Over::Tls, address, &format!("c{n}"));
+        let mut clients: Vec<Client> = (0..count).map(connect).collect();
+        for (n, client) in clients.iter_mut().enumerate() {
+            client.subscribe(&format!("ring/{n}"));
+        }
+        Ring { clients, rounds: 0 }
+    }
+
+    /// Everybody sends one message, and takes the one that is theirs: none is missing or twice.
+    fn turn(&mut self) {
+        let count = self.clients.len();
+        let payload = self.rounds.to_be_bytes();
+        for (n, client) in self.clients.iter_mut().enumerate() {
+            client.publish(&format!("ring/{}", (n + 1) % count), &payload);
+        }
+        for (n, client) in self.clients.iter_mut().enumerate() {
+            assert_eq!(client.receive(), (format!("ring/{n}"), payload.to_vec()));
+        }
+        self.rounds += 1;
+    }
+
+    /// Turns every 100 ms until `over`. Gives messages a second.
+    fn run(&mut self, over: &AtomicBool) -> f64 {
+        let (begun, first) = (Instant::now(), self.rounds);
+        while !over.load(Ordering::Relaxed) {
+            self.turn();
+            let due = begun + Duration::from_millis(100) * (self.rounds - first);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        let messages = f64::from(self.rounds - first) * self.clients.len() as f64;
+        messages / begun.elapsed().as_secs_f64()
+    }
+}
+
 #[test]
-fn a_certificate_is_replaced_under_load_without_a_disconnect() {
+fn certificates_are_replaced_under_load_without_a_disconnect() {
+    const CLIENTS: usize = 200;
     let folder = folder("replace-pki");
     let authority = Authority::new(&folder, "ca");
     let first = authority.issue("server", "localhost", 1, 90);
-    let before = der(&first.certificate);
     let house = House::open("replace", tls_listener(), |s| use_files(s, &[&first]));
-    let mut clients: Vec<Client> = (0..40)
-        .map(|n| Client::connect(Over::Tls, house.address(0), &format!("c{n}")))
-        .collect();
-    clients.iter_mut().for_each(|client| client.subscribe("t"));
+    let mut ring = Ring::join(&house, CLIENTS);
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            let mut rounds = 0;
-            while !over.load(Ordering::Relaxed) {
-                clients[rounds % 40].publish("t", b"x");
-                clients
-                    .iter_mut()
-                    .for_each(|c| assert_eq!(c.receive().1, b"x"));
-                rounds += 1;
-            }
-            rounds
-        });
-        // Half of a pair, and then rubbish: the old one stays.
-        std::fs::write(&first.certificate, "rubbish").unwrap();
-        std::thread::sleep(Duration::from_secs(3));
-        assert_eq!(shown(&house, "localhost"), before);
-        let error = house.broker.reload(&house.settings).unwrap_err();
-        assert!(error.contains("server.pem"), "{error}");
+        let load = scope.spawn(|| ring.run(&over));
+        for serial in 2..6 {
+            let before = der(&first.certificate);
+            // Rubbish: the old one stays.
+            std::fs::write(&first.certificate, "rubbish").unwrap();
+            let error = house.broker.reload(&house.settings).unwrap_err();
+            assert!(error.contains("server.pem"), "{error}");
+            assert_eq!(shown(&house, "localhost"), before);
 
-        let second = authority.issue("server", "localhost", 2, 90);
-        let after = der(&second.certificate);
-        await_that("the new one is shown", || {
-            shown(&house, "localhost") == after
-        });
+            let after = der(&authority
+                .issue("server", "localhost", serial, 90)
+                .certificate);
+            match serial % 2 {
+                0 => house.broker.reload(&house.settings).unwrap(),
+                _ => await_that("the change is noticed", || {
+                    shown(&house, "localhost") == after
+                }),
+            }
+            await_that("the new one is shown", || {
+                shown(&house, "localhost") == after
+            });
+        }
         over.store(true, Ordering::Relaxed);
-        assert!(load.join().unwrap() > 0);
+        let rate = load.join().unwrap();
+        println!("{CLIENTS} clients, {rate:.0} messages a second, none lost");
     });
-    assert_eq!(house.status().sessions, 40);
-    assert!(clients.iter_mut().all(Client::is_quiet));
+    assert!(ring.clients.iter_mut().all(Client::is_quiet));
+    let status = house.status();
+    assert_eq!(status.sessions, CLIENTS as u64);
+    let sent = u64::from(ring.rounds) * CLIENTS as u64;
+    assert_eq!(
+        (status.ledger.received, status.ledger.delivered),
+        (sent, sent)
+    );
+    // Nobody came back: each client has shaken hands once, and the rest only looked.
+    let lookers = status.handshakes.full + status.handshakes.resumed - CLIENTS as u64;
+    await_that("lookers are gone", || {
+        house.status().connections == CLIENTS as u64
+    });
+    assert!(lookers > 0 && house.refused("connect_timeout") == 0);
+    house.close();
+}
+
+#[test]
+fn a_reload_that_something_refuses_changes_no_certificate() {
+    let folder = folder("refused-pki");
+    let authority = Authority::new(&folder, "ca");
+    let server = authority.issue("server", "localhost", 1, 90);
+    let plugins = folder.join("plugins");
+    std::fs::create_dir_all(&plugins).unwrap();
+    let plugin = plugins.join("emq_auth_http.conf");
+    let good = "auth.http.auth_req = http://127.0.0.1:9/auth\n\
+                auth.http.auth_req.method = post\n\
+                auth.http.auth_req.params = username=%u\n";
+    std::fs::write(&plugin, good).unwrap();
+    let house = House::open("refused", tls_listener(), |settings| {
+        use_files(settings, &[&server]);
+        settings.auth.plugins_dir = plugins.clone();
+        std::fs::create_dir_all(&settings.node.data_dir).unwrap();
+    });
+    house.broker.load_plugin("emq_auth_http").unwrap();
+    let before = shown(&house, "localhost");
+    std::fs::write(&plugin, "auth.http.auth_req = nonsense\n").unwrap();
+    authority.issue("server", "localhost", 2, 90);
+    // Before the files are looked at by themselves.
+    let error = house.broker.reload(&house.settings).unwrap_err();
+    assert!(error.contains("auth_req"), "{error}");
+    assert_eq!(shown(&house, "localhost"), before);
+    std::fs::write(&plugin, good).unwrap();
+    house.broker.reload(&house.settings).unwrap();
+    assert_eq!(shown(&house, "localhost"), der(&server.certificate));
     house.close();
 }
 

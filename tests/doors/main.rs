@@ -3,9 +3,11 @@
 
 mod certificates;
 mod client;
+mod held;
 mod pki;
 mod proxies;
 mod strangers;
+mod websockets;
 #[path = "../support/wire.rs"]
 mod wire;
 
@@ -14,6 +16,7 @@ use ringmq::config::{Listener, Settings};
 use ringmq::control::{Node, NodeStatus};
 use ringmq::runtime::Broker;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use wire::Over;
@@ -128,6 +131,21 @@ fn one_message_to_clients_of_every_kind() {
     drop(clients);
     house.close();
     assert!(!path.exists(), "the socket goes with its broker");
+}
+
+#[test]
+fn a_unix_socket_has_the_mode_that_is_configured() {
+    let path = folder("mode-socket").join("mqtt.sock");
+    let url = format!("unix://{}", path.display());
+    for mode in [0o600, 0o666] {
+        let mut configured = listener(&url);
+        configured.unix_mode = mode;
+        let house = House::open("mode", vec![configured], |_| {});
+        let found = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(found & 0o777, mode);
+        house.close();
+    }
+    assert_eq!(listener(&url).unix_mode, 0o660, "unless it says otherwise");
 }
 
 #[test]

@@ -48,6 +48,46 @@ fn a_proxy_header_says_who_it_is() {
 }
 
 #[test]
+fn what_a_load_balancer_tells_is_what_an_operator_sees() {
+    let mut proxied = behind("tcp://127.0.0.1:0", "127.0.0.0/8");
+    proxied.proxy_protocol = true;
+    let house = House::open(
+        "proxy-told",
+        vec![proxied, listener("wss://127.0.0.1:0")],
+        |_| {},
+    );
+    let mut stream = TcpStream::connect(house.address(0)).unwrap();
+    let addresses = [127, 0, 0, 9, 127, 0, 0, 1, 0x10, 0x92, 0x07, 0x5b];
+    let told = b"\x02\0\x0bmqtt.a.test\x05\0\x05req-7\x20\0\x10\x07\0\0\0\0\x22\0\x08device-7";
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0".to_vec();
+    header.push((addresses.len() + told.len()) as u8);
+    header.extend(addresses);
+    header.extend(told);
+    stream.write_all(&header).unwrap();
+    stream
+        .write_all(b"\x10\x0d\0\x04MQTT\x04\x02\0\x3c\0\x01a")
+        .unwrap();
+    let found = || house.broker.client("a").unwrap();
+    await_that("it is in", || found().is_some());
+    let client = found().unwrap().client;
+    assert_eq!(client.peer.as_deref(), Some("127.0.0.9:4242"));
+    assert_eq!(client.transport.as_deref(), Some("tcp"));
+    let socket = stream.local_addr().unwrap().to_string();
+    assert_eq!(client.proxy, Some(socket));
+    assert_eq!(client.server_name.as_deref(), Some("mqtt.a.test"));
+    assert_eq!(client.certificate.as_deref(), Some("device-7"));
+    assert_eq!(client.unique_id.as_deref(), Some("req-7"));
+
+    let _other = Client::connect(Over::Wss, house.address(1), "b");
+    let client = house.broker.client("b").unwrap().unwrap().client;
+    assert_eq!(client.transport.as_deref(), Some("wss"));
+    assert_eq!(client.server_name.as_deref(), Some("localhost"));
+    assert_eq!((client.proxy, client.certificate), (None, None));
+    drop(stream);
+    house.close();
+}
+
+#[test]
 fn a_stranger_behind_a_proxy_is_not_let_in_as_a_neighbour() {
     let mut proxied = behind("tcp://127.0.0.1:0", "127.0.0.1");
     proxied.proxy_protocol = true;

@@ -76,6 +76,14 @@ pub struct Room {
     answer: Vec<u8>,
 }
 
+impl Room {
+    /// Makes room before it is needed.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.plain.reserve(bytes);
+        self.answer.reserve(bytes);
+    }
+}
+
 /// What came of some input.
 pub struct Taken<'a> {
     /// MQTT.
@@ -230,6 +238,12 @@ impl Layers {
     #[inline]
     pub fn is_open(&self) -> bool {
         self.opening.is_none()
+    }
+
+    /// Whether bytes pass through unchanged from now on, and none wait here.
+    pub fn is_bare(&self) -> bool {
+        let has_none = matches!(self.tls, TlsLayer::None) && self.websocket.is_none();
+        has_none && self.is_open() && self.unsent.is_empty()
     }
 
     /// Whether input may cost what a TLS handshake costs.

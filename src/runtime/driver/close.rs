@@ -30,6 +30,11 @@ impl Closing {
         }
     }
 
+    /// Its slot and serial.
+    pub(super) fn whose(&self) -> (u32, u32) {
+        (self.slot, self.serial)
+    }
+
     /// The first of the line if its time has come: its slot and serial.
     pub(super) fn take_due(line: &mut VecDeque<Closing>, now_ms: u64) -> Option<(u32, u32)> {
         let Some(first) = line.front() else {

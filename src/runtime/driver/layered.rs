@@ -139,7 +139,12 @@ impl Driver {
                 if !layers.unsent.is_empty() {
                     self.dirty.push(conn);
                 }
-                if goes_on || layers.ended {
+                let goes_on = goes_on || layers.ended;
+                if layers.is_bare() {
+                    // A PROXY header was all: from here on it is as any other.
+                    self.conns.get_mut(slot).map(|conn| conn.layers.take());
+                }
+                if goes_on {
                     self.list(slot);
                 }
             }
@@ -187,6 +192,16 @@ impl Driver {
 
     /// Turns away those who took too long.
     pub(super) fn turn_away_overdue(&mut self) {
+        // Nearly all are in long before that: the line is as long as those who wait, not as those
+        // who came.
+        while let Some((slot, serial)) = self.openings.front().map(Closing::whose) {
+            let conn = self.conns.get(slot).filter(|conn| conn.serial == serial);
+            let layers = conn.and_then(|conn| conn.layers.as_deref());
+            if layers.is_some_and(|layers| !layers.is_open()) {
+                break;
+            }
+            self.openings.pop_front();
+        }
         while let Some((slot, serial)) = Closing::take_due(&mut self.proxies, self.now.ms) {
             self.turn_away_if(slot, serial, Layers::awaits_proxy, Why::ProxyTimeout);
         }

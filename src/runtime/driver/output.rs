@@ -163,14 +163,15 @@ fn log(event: &Event) {
             peer,
             session_present,
         } => {
-            tracing::debug!(%client_id, peer = %peer, session_present, "connected");
+            tracing::debug!(%client_id, peer = %peer.known(), session_present, "connected");
         }
         Event::Disconnected {
             client_id,
             peer,
             reason,
-        } => tracing::debug!(%client_id, peer = %peer, reason, "disconnected"),
+        } => tracing::debug!(%client_id, peer = %peer.known(), reason, "disconnected"),
         Event::Refused { peer, reason } => {
+            let peer = peer.known();
             log_limited!(info, LOG_LINES_PER_S, "{peer} refused: {reason}");
         }
         Event::Denied {
@@ -179,6 +180,7 @@ fn log(event: &Event) {
             what,
             topic,
         } => {
+            let peer = peer.known();
             log_limited!(
                 info,
                 LOG_LINES_PER_S,
@@ -190,6 +192,7 @@ fn log(event: &Event) {
             peer,
             what,
         } => {
+            let peer = peer.known();
             log_limited!(info, LOG_LINES_PER_S, "{client_id:?} at {peer} cut: {what}");
         }
     }
