@@ -22,9 +22,9 @@ use std::time::Duration;
 /// The shard whose thread is the host.
 pub const HOST: u16 = 0;
 /// Share of a thread that a shard and the host may use together for the shard to become a guest.
-const ENTER_PER_CENT_MAX: u64 = 30;
+const ENTER_PER_CENT_MAX: u64 = 50;
 /// Share of its thread that the host may use before its guests go home.
-const STAY_PER_CENT_MAX: u64 = 60;
+const STAY_PER_CENT_MAX: u64 = 75;
 /// Events of a guest that are taken at a time.
 const EVENTS_MAX: usize = 256;
 

@@ -21,7 +21,7 @@ const HELP_PER_CENT_MAX: u64 = 70;
 
 /// A shard that uses no more of its thread for so long has little to do, in per cent and
 /// milliseconds.
-const CALM_PER_CENT_MAX: u64 = 25;
+const CALM_PER_CENT_MAX: u64 = 40;
 const CALM_MS: u64 = 500;
 
 /// How long input gathers, where it comes in bursts. What a turn costs beside the messages in it
