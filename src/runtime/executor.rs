@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 
 /// How often other tasks of the executor get a turn.
 const YIELD_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked at how busy the host is.
+const MEASURE_EVERY: Duration = Duration::from_millis(50);
 /// A wait for room in another shard's mailbox, in milliseconds.
 const CONGESTED_MS: u64 = 1;
 /// Entries in a ring: sockets are not in it, so it holds a few sleeps and timers.
@@ -85,6 +87,15 @@ struct Pilot<'a> {
     /// Where the host takes its guests' events. None: this is not the host.
     room: Option<Poller>,
     yielded: Instant,
+    awake: Awake,
+}
+
+/// How much of the time a thread is not waiting. Not what it uses of a core: on a machine that is
+/// short of them a thread may use little and still be late with everything.
+struct Awake {
+    since: Instant,
+    measured: Instant,
+    total: Duration,
 }
 
 impl<'a> Pilot<'a> {
@@ -96,20 +107,25 @@ impl<'a> Pilot<'a> {
             room: (shard == HOST && helms.len() > 1).then(|| house.open(&poller)),
             poller,
             yielded: Instant::now(),
+            awake: Awake::default(),
         }
     }
 
     /// The life of a shard.
     async fn drive(mut self) {
         while let Some(rest) = self.turn() {
+            self.tell_how_busy();
             let waited = match rest {
                 Rest::None => self.poller.wait(Some(0)).map(|_| ()),
                 Rest::Moment => self.poller.wait(Some(CONGESTED_MS)).map(|_| ()),
                 Rest::Gather(time) => self.gather(time),
                 Rest::Sleep => self.poller.wait(None).map(|_| ()),
-                Rest::Enter => self.stay_as_guest().await,
+                Rest::Enter(per_cent) => self.stay_as_guest(per_cent).await,
             };
             waited.unwrap_or_else(|error| broken(&error));
+            if self.room.is_some() {
+                self.awake.begin();
+            }
             if self.yielded.elapsed() >= YIELD_EVERY {
                 self.yielded = Instant::now();
                 glommio::executor().yield_task_queue_now().await;
@@ -137,12 +153,16 @@ impl<'a> Pilot<'a> {
             *seat = None;
             return None;
         }
-        let rest = driver.rest();
-        drop(seat);
-        if self.room.is_some() {
-            self.house.look_after();
+        Some(driver.rest())
+    }
+
+    /// The host's guests depend on it.
+    fn tell_how_busy(&mut self) {
+        if self.room.is_some()
+            && let Some(per_cent) = self.awake.end()
+        {
+            self.house.set_busy(per_cent);
         }
-        Some(rest)
     }
 
     /// Lets input gather for a while, then waits for some as long as it takes.
@@ -159,23 +179,55 @@ impl<'a> Pilot<'a> {
     }
 
     /// The host waits, and runs what turns there are, until it has too much to do.
-    async fn stay_as_guest(&mut self) -> io::Result<()> {
+    async fn stay_as_guest(&mut self, per_cent: u64) -> io::Result<()> {
         let helm = &self.helms[usize::from(self.shard)];
-        if !self.house.enter(self.shard, &self.poller)? {
-            self.poller.wait(None)?;
-            return Ok(());
-        }
-        while self.house.stay(self.shard, YIELD_EVERY) {
-            if let Some(driver) = helm.take().as_mut() {
-                driver.keep_house();
+        let mut timeout_ms = Some(0);
+        if self.house.enter(self.shard, &self.poller, per_cent) {
+            while self.house.stay(self.shard, YIELD_EVERY) {
+                if let Some(driver) = helm.take().as_mut() {
+                    driver.keep_house();
+                }
+                glommio::executor().yield_task_queue_now().await;
             }
-            glommio::executor().yield_task_queue_now().await;
+        } else {
+            timeout_ms = None;
         }
         if let Some(driver) = helm.take().as_mut() {
             driver.come_home();
         }
-        self.poller.wait(Some(0))?;
+        self.poller.wait(timeout_ms)?;
         Ok(())
+    }
+}
+
+impl Default for Awake {
+    fn default() -> Awake {
+        let now = Instant::now();
+        Awake {
+            since: now,
+            measured: now,
+            total: Duration::ZERO,
+        }
+    }
+}
+
+impl Awake {
+    /// A wait is over.
+    fn begin(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// A wait begins. Now and then: the share of the time since the last answer, in per cent.
+    fn end(&mut self) -> Option<u64> {
+        let now = Instant::now();
+        self.total += now - self.since;
+        let passed = now - self.measured;
+        if passed < MEASURE_EVERY {
+            return None;
+        }
+        let per_cent = self.total.as_micros() * 100 / passed.as_micros();
+        (self.measured, self.total) = (now, Duration::ZERO);
+        Some(per_cent as u64)
     }
 }
 

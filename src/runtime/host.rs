@@ -5,7 +5,8 @@
 //! shards wakes both. So the thread of the first shard is the *host*. A shard that has had little
 //! to do for a while becomes its *guest*: its epoll set is watched in the host's, its thread parks,
 //! and the host runs its turns when something comes, in the same wait in which its own sockets
-//! had something. As soon as the host has much to do all guests go home, and every core works.
+//! had something. As soon as the host has much to do guests go home, half of them at a time, until
+//! it has not; and whoever had to go home soon stays there longer the next time.
 //!
 //! What a turn does, and who owns which client, is the same in either case: only the thread differs
 //! (see [`super::helm`]).
@@ -21,17 +22,21 @@ use std::time::Duration;
 
 /// The shard whose thread is the host.
 pub const HOST: u16 = 0;
-/// Share of a thread that a shard and the host may use together for the shard to become a guest.
+/// How busy a shard and the host may be together for the shard to become a guest.
 const ENTER_PER_CENT_MAX: u64 = 50;
-/// Share of its thread that the host may use before its guests go home.
+/// How busy the host may be before guests go home.
 const STAY_PER_CENT_MAX: u64 = 75;
+/// Connections of a guest. The system looks through all of a set when it is put into another, which
+/// takes it less than a millisecond for so many.
+pub const CONNECTIONS_MAX: usize = 4096;
 /// Events of a guest that are taken at a time.
 const EVENTS_MAX: usize = 256;
 
 /// Who lets another thread work for it, and how much that one has to do.
 pub struct House {
     state: Mutex<State>,
-    /// Share of its thread that the host has used lately, in per cent.
+    /// Share of the time that the host was not waiting lately, in per cent, and what those have
+    /// used who came since.
     busy_per_cent: AtomicU64,
 }
 
@@ -53,7 +58,7 @@ impl Default for House {
     fn default() -> House {
         House {
             state: Mutex::default(),
-            // Until it is measured nobody moves in.
+            // Until that is known nobody moves in.
             busy_per_cent: AtomicU64::new(100),
         }
     }
@@ -67,31 +72,38 @@ impl House {
         Poller::at(&poller.set(), EVENTS_MAX)
     }
 
-    /// How much of its thread the host has used lately.
+    /// In the host's thread, now and then: how busy it was since the last time. Sends guests home
+    /// if that is too much.
     pub fn set_busy(&self, per_cent: u64) {
         self.busy_per_cent.store(per_cent, Ordering::Relaxed);
+        if per_cent > STAY_PER_CENT_MAX {
+            let mut state = self.state();
+            let staying = state.guests.len() / 2;
+            state.send_home(staying, |_| true);
+        }
     }
 
-    /// Whether a shard that uses so much of its own thread may become a guest.
+    /// Whether a shard that is so busy may become a guest.
     #[inline]
     pub fn takes(&self, per_cent: u64) -> bool {
         per_cent + self.busy_per_cent.load(Ordering::Relaxed) <= ENTER_PER_CENT_MAX
     }
 
-    /// The calling thread is `shard`'s, and waits at `poller`: the host does that for it from now
-    /// on. False: there is no host any more.
-    ///
-    /// # Errors
-    /// The system's limit on watches is reached.
-    pub fn enter(&self, shard: u16, poller: &Poller) -> io::Result<bool> {
+    /// The calling thread is `shard`'s, waits at `poller` and was so busy lately: the host waits for
+    /// it from now on. False: there is no host any more, others came first, or the system's limit
+    /// on watches is reached.
+    pub fn enter(&self, shard: u16, poller: &Poller, per_cent: u64) -> bool {
         let mut state = self.state();
         let Some(host) = state.host.as_ref() else {
-            return Ok(false);
+            return false;
         };
         let (set, thread) = (poller.set(), thread::current());
-        host.add_guest(&set, shard)?;
+        if !self.takes(per_cent) || host.add_guest(&set, shard).is_err() {
+            return false;
+        }
+        self.busy_per_cent.fetch_add(per_cent, Ordering::Relaxed);
         state.guests.push(Guest { shard, set, thread });
-        Ok(true)
+        true
     }
 
     /// Waits in a guest's thread, for at most `time`. True: it is still a guest.
@@ -126,24 +138,16 @@ impl House {
             });
             if ends {
                 // That its own thread has to see.
-                self.state().send_home(|guest| guest.shard == shard);
+                self.state().send_home(0, |guest| guest.shard == shard);
             }
         }
         Ok(())
     }
 
-    /// In the host's thread, once a turn: sends the guests home when there is much to do.
-    #[inline]
-    pub fn look_after(&self) {
-        if self.busy_per_cent.load(Ordering::Relaxed) > STAY_PER_CENT_MAX {
-            self.state().send_home(|_| true);
-        }
-    }
-
     /// The host ends: everybody waits for themselves again.
     pub fn close(&self) {
         let mut state = self.state();
-        state.send_home(|_| true);
+        state.send_home(0, |_| true);
         state.host = None;
     }
 
@@ -160,8 +164,9 @@ impl House {
 }
 
 impl State {
-    fn send_home(&mut self, is_meant: impl Fn(&Guest) -> bool) {
-        for guest in self.guests.extract_if(.., |guest| is_meant(guest)) {
+    /// Of the guests from this one on, in the order in which they came.
+    fn send_home(&mut self, first: usize, is_meant: impl Fn(&Guest) -> bool) {
+        for guest in self.guests.extract_if(first.., |guest| is_meant(guest)) {
             let forgotten = self.host.as_ref().map(|host| host.forget_guest(&guest.set));
             debug_assert!(matches!(forgotten, Some(Ok(()))), "{forgotten:?}");
             guest.thread.unpark();

@@ -1,6 +1,6 @@
 //! When a shard has nothing to do: what it waits for, and who works for it meanwhile.
 
-use super::super::host::HOST;
+use super::super::host::{self, HOST};
 use super::Driver;
 use super::close::Closing;
 use crate::net::Events;
@@ -23,6 +23,10 @@ const HELP_PER_CENT_MAX: u64 = 70;
 /// milliseconds.
 const CALM_PER_CENT_MAX: u64 = 40;
 const CALM_MS: u64 = 500;
+/// Whoever was a guest for less than this has come too soon, and is not calm before twice as long
+/// a time the next time, up to a maximum; in milliseconds.
+const STAY_MS_MIN: u64 = 10_000;
+const CALM_MS_MAX: u64 = 64_000;
 
 /// How long input gathers, where it comes in bursts. What a turn costs beside the messages in it
 /// is spread over more of them; network cards moderate their interrupts for the same reason.
@@ -47,18 +51,19 @@ pub enum Rest {
     Gather(Duration),
     /// Until something comes.
     Sleep,
-    /// As [`Rest::Sleep`], and another thread may do the waiting (see [`super::super::host`]).
-    Enter,
+    /// As [`Rest::Sleep`], and another thread may do the waiting (see [`super::super::host`]). With
+    /// the share that the shard uses of its own, in per cent.
+    Enter(u64),
 }
 
 /// How much of its time the shard's thread has used lately.
-#[derive(Default)]
 pub(super) struct Share {
     measured_ms: u64,
     used_ms: u64,
     per_cent: u64,
-    /// Since when it has been little.
+    /// Since when it has been little, and how long that has to last before it counts.
     calm_since_ms: u64,
+    calm_ms: u64,
 }
 
 /// Whether input comes in bursts, so that waiting for more of it pays.
@@ -95,8 +100,8 @@ impl Driver {
         let wake_ms = due.into_iter().flatten().min();
         self.watch
             .wake_by(self.now.ms, wake_ms.unwrap_or(longest_ms));
-        if self.id.0 != HOST && self.share.is_calm() && self.house.takes(self.share.per_cent) {
-            return Rest::Enter;
+        if self.may_enter() {
+            return Rest::Enter(self.share.per_cent);
         }
         match self.gathering.is_on {
             true => Rest::Gather(GATHER),
@@ -110,6 +115,13 @@ impl Driver {
         self.look_for_ebb();
     }
 
+    fn may_enter(&self) -> bool {
+        self.id.0 != HOST
+            && self.share.is_calm()
+            && self.conns.len() <= host::CONNECTIONS_MAX
+            && self.house.takes(self.share.per_cent)
+    }
+
     /// Gives back what the thread's heap has to spare.
     fn look_for_ebb(&mut self) {
         if self.ebb.look(self.now.ms, self.shard.held_bytes()) {
@@ -119,8 +131,8 @@ impl Driver {
 
     /// In the shard's own thread, which waits for itself again.
     pub fn come_home(&mut self) {
-        self.share.measure(self.clock.read().ms);
-        self.share.calm_since_ms = self.share.measured_ms;
+        let now_ms = self.clock.read().ms;
+        self.share.come_home(now_ms);
     }
 
     /// Awake again: whoever has mail need not say so.
@@ -176,9 +188,6 @@ impl Driver {
         self.gathering.turns += 1;
         if self.now.ms >= self.share.measured_ms + WINDOW_MS {
             self.share.measure(self.now.ms);
-            if self.id.0 == HOST {
-                self.house.set_busy(self.share.per_cent);
-            }
             // A single shard has nobody to tell: its turns cost little beside what is in them.
             if self.shards > 1 {
                 self.gathering.look_back();
@@ -215,6 +224,18 @@ impl Driver {
     }
 }
 
+impl Default for Share {
+    fn default() -> Share {
+        Share {
+            measured_ms: 0,
+            used_ms: 0,
+            per_cent: 0,
+            calm_since_ms: 0,
+            calm_ms: CALM_MS,
+        }
+    }
+}
+
 impl Share {
     fn measure(&mut self, now_ms: u64) {
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ThreadCPUTime);
@@ -230,7 +251,17 @@ impl Share {
 
     /// Whether little was used for a while.
     fn is_calm(&self) -> bool {
-        self.measured_ms >= self.calm_since_ms + CALM_MS
+        self.measured_ms >= self.calm_since_ms + self.calm_ms
+    }
+
+    /// What was measured last is from before the shard was a guest.
+    fn come_home(&mut self, now_ms: u64) {
+        self.calm_ms = match now_ms - self.measured_ms < STAY_MS_MIN {
+            true => (self.calm_ms * 2).min(CALM_MS_MAX),
+            false => CALM_MS,
+        };
+        self.measure(now_ms);
+        self.calm_since_ms = now_ms;
     }
 }
 
@@ -277,6 +308,26 @@ mod tests {
         }
         assert!(gathering.is_on, "now and then in vain");
         assert!(!window(&mut gathering, 1));
+    }
+
+    #[test]
+    fn whoever_is_sent_home_soon_stays_there_longer() {
+        let mut share = Share::default();
+        let mut now_ms = 0;
+        let mut next = |stayed_ms: u64| {
+            let home_ms = now_ms;
+            while !share.is_calm() {
+                now_ms += WINDOW_MS;
+                share.measured_ms = now_ms;
+            }
+            let waited_ms = now_ms - home_ms;
+            now_ms += stayed_ms;
+            share.come_home(now_ms);
+            waited_ms
+        };
+        let waited: Vec<u64> = [100, 100, 100, STAY_MS_MIN, 100].map(&mut next).to_vec();
+        assert_eq!(waited, [500, 1000, 2000, 4000, 500]);
+        assert_eq!((0..20).map(|_| next(0)).max(), Some(CALM_MS_MAX));
     }
 
     #[test]
