@@ -32,6 +32,10 @@ use std::time::{Duration, Instant};
 /// How long the control plane waits for a shard: longer than any turn takes.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// How often mail about a message to a group may be passed on: to the group's owner, to a member's
+/// shard, and the answer.
+const GROUP_HOPS: usize = 3;
+
 /// A running broker. Dropping it without [`Broker::stop`] leaves it running.
 pub struct Broker {
     pub(super) addresses: Arc<[Address<Mail>]>,
@@ -149,13 +153,11 @@ impl Broker {
         lock(&self.ends).clear();
         let until = Instant::now() + deadline;
         let shards = self.addresses.len();
-        let (reply, replies) = bounded(shards);
-        for address in &*self.addresses {
-            address.post_within(ask(Ask::Shutdown(reply.clone())), left(until));
+        self.round(Ask::LastWills, until);
+        for _ in 0..GROUP_HOPS {
+            self.round(Ask::Settle, until);
         }
-        let quiet = (0..shards)
-            .take_while(|_| replies.recv_timeout(left(until)).is_ok())
-            .count();
+        let quiet = self.round(Ask::Shutdown, until);
         let connections_left = self.crowd.total.load(Ordering::Relaxed);
         for address in &*self.addresses {
             address.post_within(ask(Ask::End), ANSWER_WITHIN);
@@ -170,6 +172,18 @@ impl Broker {
             connections_left,
             is_complete: quiet == shards && joined == asked,
         }
+    }
+
+    /// Has every shard do the same. Gives how many have done it in time.
+    fn round(&self, task: impl Fn(Sender<u16>) -> Ask, until: Instant) -> usize {
+        let shards = self.addresses.len();
+        let (reply, replies) = bounded(shards);
+        for address in &*self.addresses {
+            address.post_within(ask(task(reply.clone())), left(until));
+        }
+        (0..shards)
+            .take_while(|_| replies.recv_timeout(left(until)).is_ok())
+            .count()
     }
 
     /// Asks every shard the same and gathers the answers.

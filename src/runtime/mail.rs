@@ -66,7 +66,11 @@ pub enum Ask {
     },
     /// Some clients are to be cut or asked about again.
     Revise(Arc<Revision>),
-    /// Stop listening, tell the clients, flush. Answered once, when no connection is left.
+    /// Stop listening, and publish the wills. Answered when they are posted.
+    LastWills(Sender<u16>),
+    /// Answered when all that came before is done, and what came of it is posted.
+    Settle(Sender<u16>),
+    /// Tell the clients, flush. Answered once, when no connection is left.
     Shutdown(Sender<u16>),
     /// Leave the thread; mail that is still under way is dropped.
     End,

@@ -52,6 +52,9 @@ pub enum Input<'a> {
     Reload(Box<super::Options>),
     /// The process ends: every client is told (0x8B) and every connection closed.
     Shutdown,
+    /// The process is going to end: wills that are to be published are, while those who get them
+    /// are still there. [`Input::Shutdown`] comes once they have.
+    LastWills,
 }
 
 /// A connection to be carried to its owner shard with all the bytes read so far.

@@ -106,7 +106,7 @@ impl Shard {
     }
 
     /// Wills first, while there is somebody to receive them; then everybody is told.
-    pub(super) fn handle_shutdown(&mut self, now: Now, fx: &mut Effects) {
+    pub(super) fn publish_last_wills(&mut self, now: Now, fx: &mut Effects) {
         let slots: Vec<u32> = self.sessions.iter_from(0).map(|(slot, _)| slot).collect();
         for slot in slots {
             let session = self.sessions.get_mut(slot).expect("listed just now");
@@ -114,6 +114,10 @@ impl Shard {
                 self.publish_will(now, &will, fx);
             }
         }
+    }
+
+    pub(super) fn handle_shutdown(&mut self, now: Now, fx: &mut Effects) {
+        self.publish_last_wills(now, fx);
         let ids: Vec<u32> = self.conns.iter_from(0).map(|(id, _)| id).collect();
         for id in ids {
             self.end(now, ConnId(id), Ending::Shutdown, fx);

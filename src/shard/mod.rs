@@ -180,6 +180,7 @@ impl Shard {
             Input::Kick { client_id } => self.handle_kick(now, client_id, fx),
             Input::Revise(revision) => self.handle_revise(now, revision, fx),
             Input::Reload(options) => self.handle_reload(*options, fx),
+            Input::LastWills => self.publish_last_wills(now, fx),
             Input::Shutdown => self.handle_shutdown(now, fx),
             Input::Committed(numbers) => self.handle_committed(now, numbers, fx),
             Input::Restore(numbered) => self.handle_restore(now, *numbered, fx),

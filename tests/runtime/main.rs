@@ -64,6 +64,41 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+#[test]
+fn wills_reach_everybody_before_the_end() {
+    const CLIENTS: usize = 6;
+    let _alone = alone();
+    for shards in [1, 2, 3] {
+        let (broker, address) = start(settings(shards));
+        let mut subscribers: Vec<Client> = (0..CLIENTS)
+            .map(|n| Client::connect(address, 4, &format!("subscriber-{n}")))
+            .collect();
+        for subscriber in &mut subscribers {
+            subscriber.subscribe("will/#", 1);
+        }
+        let dying: Vec<Client> = (0..CLIENTS)
+            .map(|n| {
+                let mut client = Client::open(address, 4);
+                let mut body = string("MQTT");
+                body.extend([4, 0b110, 0, 60]);
+                for text in [&format!("dying-{n}"), &format!("will/{n}"), "gone"] {
+                    body.extend(string(text));
+                }
+                client.send(&packet(0x10, &body));
+                assert_eq!(client.expect().0, CONNACK);
+                client
+            })
+            .collect();
+        stop(broker);
+        for subscriber in &mut subscribers {
+            for _ in 0..CLIENTS {
+                assert_eq!(subscriber.receive(), b"gone");
+            }
+        }
+        drop(dying);
+    }
+}
+
 fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }

@@ -56,13 +56,27 @@ impl Driver {
                 self.shard
                     .step(self.now, Input::Revise(revision), &mut self.fx);
             }
-            Ask::Shutdown(reply) => {
+            Ask::LastWills(reply) => {
                 self.close_listeners();
+                self.settling.push(reply);
+                self.shard.step(self.now, Input::LastWills, &mut self.fx);
+            }
+            Ask::Settle(reply) => self.settling.push(reply),
+            Ask::Shutdown(reply) => {
                 self.close_openings();
                 self.stopping = Some(reply);
                 self.shard.step(self.now, Input::Shutdown, &mut self.fx);
             }
             Ask::End => self.ended = true,
+        }
+    }
+
+    /// Says that this turn's mail is posted.
+    pub(super) fn report_settled(&mut self) {
+        if !self.out.is_congested() {
+            for reply in self.settling.drain(..) {
+                let _ = reply.try_send(self.id.0);
+            }
         }
     }
 

@@ -124,6 +124,8 @@ pub struct Driver {
     freed: Vec<u32>,
     closings: VecDeque<Closing>,
     ebb: Ebb,
+    /// Who waits for what this shard has to post.
+    settling: Vec<Sender<u16>>,
     stopping: Option<Sender<u16>>,
     ended: bool,
 }
@@ -186,6 +188,7 @@ impl Driver {
             freed: Vec::new(),
             closings: VecDeque::new(),
             ebb: Ebb::default(),
+            settling: Vec::new(),
             stopping: None,
             ended: false,
         };
@@ -224,6 +227,7 @@ impl Driver {
         self.turn_away_overdue();
         self.resume_listeners();
         self.carry_out();
+        self.report_settled();
         self.report_stopped();
     }
 
