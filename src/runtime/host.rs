@@ -89,9 +89,9 @@ impl House {
         per_cent + self.busy_per_cent.load(Ordering::Relaxed) <= ENTER_PER_CENT_MAX
     }
 
-    /// The calling thread is `shard`'s, waits at `poller` and was so busy lately: the host waits for
-    /// it from now on. False: there is no host any more, others came first, or the system's limit
-    /// on watches is reached.
+    /// The calling thread is `shard`'s, waits at `poller` and was so busy lately: the host waits
+    /// for it from now on. False: there is no host any more, others came first, or the system's
+    /// limit on watches is reached.
     pub fn enter(&self, shard: u16, poller: &Poller, per_cent: u64) -> bool {
         let mut state = self.state();
         let Some(host) = state.host.as_ref() else {

@@ -34,6 +34,8 @@ pub(super) enum Ending {
     Kicked,
     /// What let it in has come to its end.
     Expired,
+    /// It sends a large packet bit by bit while there is no memory for it.
+    MemoryBudget,
     Shutdown,
 }
 
@@ -49,6 +51,7 @@ impl Ending {
             Ending::Refused(reason) => in_disconnect(reason),
             Ending::Kicked => ReasonCode::AdministrativeAction,
             Ending::Expired => ReasonCode::MaximumConnectTime,
+            Ending::MemoryBudget => ReasonCode::QuotaExceeded,
             Ending::Shutdown => ReasonCode::ServerShuttingDown,
         })
     }
@@ -66,6 +69,7 @@ impl Ending {
             Ending::AnswerTooLarge { .. } => "answer_too_large",
             Ending::Kicked => "kicked",
             Ending::Expired => "expired",
+            Ending::MemoryBudget => "memory_budget",
             Ending::Shutdown => "shutdown",
         }
     }
@@ -133,7 +137,7 @@ impl Shard {
         if conn.phase != Phase::Up {
             return self.end_before_connack(id, ending, fx);
         }
-        let conn = self.conns.remove(id.0).expect("looked up just now");
+        let conn = self.take_conn(id).expect("looked up just now");
         match ending {
             Ending::PeerClosed => fx.out.discard(id),
             // Not even CONNACK is true yet.
@@ -197,7 +201,7 @@ impl Shard {
                 self.counters.refused[Refusal::ProtocolViolation as usize] -= 1;
             }
             None => {
-                self.conns.remove(id.0);
+                self.take_conn(id);
                 match ending {
                     Ending::PeerClosed => fx.out.discard(id),
                     _ => fx.closes.push(id),

@@ -44,7 +44,7 @@ impl Shard {
         let owner = owner_of(connect.client_id, self.options.shards);
         if owner != self.options.shard && !connect.client_id.is_empty() {
             self.counters.moved += 1;
-            let conn = self.conns.remove(id.0);
+            let conn = self.take_conn(id);
             fx.moves.push(Move {
                 conn: id,
                 to: owner,
@@ -437,7 +437,7 @@ impl Shard {
     /// CONNACK with an error, and the end of the connection (MQTT-3.2.2-7).
     pub(super) fn refuse(&mut self, id: ConnId, refused: Refused, fx: &mut Effects) {
         self.counters.refuse(refused.why);
-        let Some(conn) = self.conns.remove(id.0) else {
+        let Some(conn) = self.take_conn(id) else {
             return;
         };
         let mut properties = ConnAckProperties::default();
@@ -465,7 +465,7 @@ impl Shard {
     /// The end of a connection to which nothing can be said.
     pub(super) fn drop_silently(&mut self, id: ConnId, why: Refusal, fx: &mut Effects) {
         self.counters.refuse(why);
-        let Some(conn) = self.conns.remove(id.0) else {
+        let Some(conn) = self.take_conn(id) else {
             return;
         };
         fx.events.push(Event::Refused {

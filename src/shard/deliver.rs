@@ -126,12 +126,12 @@ impl Shard {
         parcel: &mut Parcel<'_>,
         fx: &mut Effects,
     ) {
+        let backlog_max = self.outbox_bytes_max(fx);
         let conn = self
             .conns
             .get_mut(id.0)
             .expect("a session's connection is open");
         let ledger = &mut self.counters.ledger;
-        let backlog_max = self.options.limits.outbox_bytes_max;
         let Some(out) = fx.out.with_room(id, backlog_max) else {
             return ledger.drop_one(Drop::SlowConsumer);
         };
@@ -173,6 +173,8 @@ impl Shard {
         mut delivery: Delivery,
         fx: &mut Effects,
     ) {
+        let outbox_bytes_max = self.outbox_bytes_max(fx);
+        let waiting = self.tail_bytes + fx.out.left();
         let limits = &self.options.limits;
         let is_kept = delivery.qos == QoS::ExactlyOnce && self.kept_as(slot).is_some();
         let session = self
@@ -184,10 +186,10 @@ impl Shard {
         let ready = conn.filter(|&conn| {
             flow.retained.is_empty()
                 && flow.out.can_begin(window, is_kept)
-                && fx.out.backlog(conn) <= limits.outbox_bytes_max
+                && fx.out.backlog(conn) <= outbox_bytes_max
         });
         let bytes = self.counters.queued_bytes + delivery.size();
-        if ready.is_none() && bytes > limits.memory_budget_bytes {
+        if ready.is_none() && bytes + waiting > limits.memory_budget_bytes {
             return self.counters.ledger.drop_one(Drop::MemoryBudget);
         }
         self.append(slot, &mut delivery);
@@ -318,7 +320,7 @@ impl Shard {
         let session = self.sessions.get(slot)?;
         session.flow.as_ref()?;
         let conn = session.conn?;
-        (fx.out.backlog(conn) <= self.options.limits.outbox_bytes_max).then_some(conn)
+        (fx.out.backlog(conn) <= self.outbox_bytes_max(fx)).then_some(conn)
     }
 
     /// Sends the next retained message that waits, or asks for more. False: nothing to do now.

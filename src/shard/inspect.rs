@@ -61,6 +61,7 @@ impl Shard {
         const CLIENT_BYTES: usize = 800;
         self.conns.len().max(self.sessions.len()) * CLIENT_BYTES
             + self.counters.queued_bytes
+            + self.tail_bytes
             + self.retained.bytes()
     }
 

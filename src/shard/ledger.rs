@@ -170,11 +170,13 @@ pub enum Refusal {
     KeepAliveTimeout,
     /// More QoS 2 messages open than the Receive Maximum.
     ReceiveMaximum,
+    /// A large packet bit by bit, while the shard's memory budget was spent.
+    MemoryBudget,
 }
 
 impl Refusal {
     /// All reasons, in the order of [`Counters::refused`].
-    pub const ALL: [Refusal; 20] = [
+    pub const ALL: [Refusal; 21] = [
         Refusal::ConnectTimeout,
         Refusal::NotMqtt,
         Refusal::HttpOnMqtt,
@@ -195,6 +197,7 @@ impl Refusal {
         Refusal::RetainedQuota,
         Refusal::KeepAliveTimeout,
         Refusal::ReceiveMaximum,
+        Refusal::MemoryBudget,
     ];
 
     /// The name in `status` and metrics.
@@ -220,6 +223,7 @@ impl Refusal {
             Refusal::RetainedQuota => "retained_quota",
             Refusal::KeepAliveTimeout => "keep_alive_timeout",
             Refusal::ReceiveMaximum => "receive_maximum",
+            Refusal::MemoryBudget => "memory_budget",
         }
     }
 }

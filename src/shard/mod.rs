@@ -94,6 +94,8 @@ impl Effects {
 pub struct Shard {
     options: Options,
     conns: Paged<Conn>,
+    /// Of all connections together, what has come of packets that are not whole.
+    tail_bytes: usize,
     sessions: Paged<Session>,
     /// Session slots by client id.
     by_client_id: HashTable<u32>,
@@ -137,6 +139,7 @@ impl Shard {
         let is_durable = options.durable;
         Shard {
             conns: Paged::default(),
+            tail_bytes: 0,
             sessions: Paged::default(),
             by_client_id: HashTable::new(),
             router,
@@ -200,7 +203,7 @@ impl Shard {
     /// while it does not take what is sent to it.
     #[inline]
     pub fn wants_input(&self, conn: ConnId, fx: &Effects) -> bool {
-        fx.out.backlog(conn) <= self.options.limits.outbox_bytes_max
+        fx.out.backlog(conn) <= self.outbox_bytes_max(fx)
             && self.conns.get(conn.0).is_some_and(Conn::wants_input)
     }
 

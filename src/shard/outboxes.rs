@@ -17,6 +17,8 @@ struct Buffer {
     dirty: bool,
     /// Changes of the store without which nothing here may be sent.
     holds: u32,
+    /// Of its bytes, what a socket did not take.
+    left: usize,
 }
 
 /// The outboxes of a shard's connections.
@@ -29,6 +31,8 @@ pub struct Outboxes {
     dirty: Vec<u32>,
     /// Bytes written, over all time.
     written: u64,
+    /// Bytes that sockets did not take.
+    left: usize,
 }
 
 impl Outboxes {
@@ -151,7 +155,9 @@ impl Outboxes {
         let buffer = &mut self.buffers[index];
         buffer.written += count;
         self.written += count as u64;
-        if buffer.written == buffer.bytes.len() {
+        let left = buffer.bytes.len() - buffer.written;
+        self.left = self.left + left - std::mem::replace(&mut buffer.left, left);
+        if left == 0 {
             self.detach(conn);
         } else if buffer.written > buffer.bytes.len() / 2 {
             buffer.bytes.drain(..buffer.written);
@@ -162,6 +168,12 @@ impl Outboxes {
     /// Bytes written, over all time.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Bytes that were not written because sockets did not take them.
+    #[inline]
+    pub fn left(&self) -> usize {
+        self.left
     }
 
     /// Nothing of `conn` is to be sent now: gives its buffer back, unless that is held.
@@ -217,6 +229,7 @@ impl Outboxes {
         buffer.written = 0;
         buffer.holds = 0;
         buffer.bytes.clear();
+        self.left -= std::mem::take(&mut buffer.left);
         if buffer.dirty {
             // Still named in `dirty`: the entry finds no buffer and is passed over.
             buffer.dirty = false;

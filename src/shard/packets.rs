@@ -1,7 +1,7 @@
 //! From bytes to packets, and from each packet to what is done about it.
 
 use super::close::Ending;
-use super::conn::Phase;
+use super::conn::{Conn, Phase};
 use super::connect::CONNECT;
 use super::{Drop, Effects, Refusal, Shard};
 use crate::auth::{AuthRequest, AuthStep};
@@ -44,6 +44,9 @@ pub(super) enum Next {
     Stop,
 }
 
+/// What each connection may have waiting however little memory there is.
+const ALWAYS_KEPT_BYTES: usize = 4096;
+
 impl Shard {
     pub(super) fn handle_bytes(&mut self, now: Now, id: ConnId, bytes: &[u8], fx: &mut Effects) {
         self.counters.bytes_in += bytes.len() as u64;
@@ -52,14 +55,13 @@ impl Shard {
         };
         if conn.tail.is_empty() {
             let used = self.parse(now, id, bytes, fx);
-            if used < bytes.len()
-                && let Some(conn) = self.conns.get_mut(id.0)
-            {
-                conn.tail = bytes[used..].to_vec();
+            if used < bytes.len() && self.conns.get(id.0).is_some() {
+                self.keep_tail(now, id, bytes[used..].to_vec(), fx);
             }
             return;
         }
         let mut tail = std::mem::take(&mut conn.tail);
+        self.tail_bytes -= tail.len();
         tail.extend_from_slice(bytes);
         self.parse_tail(now, id, tail, fx);
     }
@@ -71,19 +73,55 @@ impl Shard {
         };
         if conn.wants_input() && !conn.tail.is_empty() {
             let tail = std::mem::take(&mut conn.tail);
+            self.tail_bytes -= tail.len();
             self.parse_tail(now, id, tail, fx);
         }
     }
 
     fn parse_tail(&mut self, now: Now, id: ConnId, mut tail: Vec<u8>, fx: &mut Effects) {
         let used = self.parse(now, id, &tail, fx);
+        if used < tail.len() {
+            tail.drain(..used);
+            self.keep_tail(now, id, tail, fx);
+        }
+    }
+
+    /// Keeps the beginning of a packet until the rest comes. With the budget for memory spent only
+    /// small ones are kept: whoever sends a large one then is cut.
+    fn keep_tail(&mut self, now: Now, id: ConnId, tail: Vec<u8>, fx: &mut Effects) {
         let Some(conn) = self.conns.get_mut(id.0) else {
             return;
         };
-        if used < tail.len() {
-            tail.drain(..used);
-            conn.tail = tail;
+        self.tail_bytes += tail.len();
+        let is_large = tail.len() > ALWAYS_KEPT_BYTES;
+        conn.tail = tail;
+        if is_large && self.is_over_budget(fx) {
+            self.counters.refuse(Refusal::MemoryBudget);
+            self.end(now, id, Ending::MemoryBudget, fx);
         }
+    }
+
+    /// Whether what waits for the rest of a packet, for a socket or for its turn is more than is
+    /// allowed.
+    pub(super) fn is_over_budget(&self, fx: &Effects) -> bool {
+        let spent = self.counters.queued_bytes + self.tail_bytes + fx.out.left();
+        spent > self.options.limits.memory_budget_bytes
+    }
+
+    /// How much may wait for a socket that does not take it.
+    pub(super) fn outbox_bytes_max(&self, fx: &Effects) -> usize {
+        let limit = self.options.limits.outbox_bytes_max;
+        match self.is_over_budget(fx) {
+            true => limit.min(ALWAYS_KEPT_BYTES),
+            false => limit,
+        }
+    }
+
+    /// Forgets a connection.
+    pub(super) fn take_conn(&mut self, id: ConnId) -> Option<Conn> {
+        let conn = self.conns.remove(id.0)?;
+        self.tail_bytes -= conn.tail.len();
+        Some(conn)
     }
 
     /// Handles whole packets; returns how many bytes they took.

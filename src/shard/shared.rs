@@ -257,7 +257,7 @@ impl Shard {
         fx: &Effects,
     ) -> Option<Member> {
         let here = self.options.shard;
-        let (limits, mqtt) = (&self.options.limits, &self.options.mqtt);
+        let (outbox_bytes_max, mqtt) = (self.outbox_bytes_max(fx), &self.options.mqtt);
         let sessions = &self.sessions;
         let stands = |member: &Member| {
             member.connected
@@ -279,7 +279,7 @@ impl Shard {
                 .is_none_or(|flow| flow.out.can_begin(window, true))
                 && session
                     .conn
-                    .is_some_and(|conn| fx.out.backlog(conn) <= limits.outbox_bytes_max)
+                    .is_some_and(|conn| fx.out.backlog(conn) <= outbox_bytes_max)
         };
         self.router
             .next(group, |member| stands(member) && ready(member))

@@ -65,6 +65,42 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
+fn half_packets_have_a_budget_together() {
+    const HALVES: usize = 40;
+    let _alone = alone();
+    let mut settings = settings(1);
+    settings.limits.memory_budget_bytes = 1 << 20;
+    let (broker, address) = start(settings);
+    let mut behaved = Client::connect(address, 4, "behaved");
+    behaved.subscribe("x", 1);
+    let refused = || {
+        let status = broker.status().unwrap();
+        let mut rows = status.refusals.iter();
+        rows.find(|row| row.reason == "memory_budget")
+            .map_or(0, |row| row.count)
+    };
+    let half = {
+        let whole = packet(PUBLISH, &[&string("half")[..], &[0; 100_000]].concat());
+        whole[..64 * 1024].to_vec()
+    };
+    let mut halves = Vec::new();
+    for n in 0..HALVES {
+        let mut client = Client::connect(address, 5, &format!("half-{n}"));
+        // Whoever is cut meanwhile is cut.
+        let _ = client.stream.write_all(&half);
+        halves.push(client);
+    }
+    // 16 of them fit.
+    eventually("the others are cut", || refused() >= HALVES as u64 - 16);
+    assert!(refused() < HALVES as u64, "some fit");
+    behaved.publish("x", 0, 0, b"small packets come and go");
+    assert_eq!(behaved.receive(), b"small packets come and go");
+    drop(halves);
+    drop(behaved);
+    stop(broker);
+}
+
+#[test]
 fn wills_reach_everybody_before_the_end() {
     const CLIENTS: usize = 6;
     let _alone = alone();

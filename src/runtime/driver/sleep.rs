@@ -124,7 +124,8 @@ impl Driver {
 
     /// Gives back what the thread's heap has to spare.
     fn look_for_ebb(&mut self) {
-        if self.ebb.look(self.now.ms, self.shard.held_bytes()) {
+        let held_bytes = self.shard.held_bytes() + self.fx.out.left();
+        if self.ebb.look(self.now.ms, held_bytes) {
             self.give_back();
         }
     }
