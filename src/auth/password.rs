@@ -209,51 +209,37 @@ mod tests {
         format.verify(shown.as_bytes(), stored, salt)
     }
 
-    /// Made with `openssl dgst`, `hashlib`, `crypt` and `argon2-cffi`.
+    /// The file says by which command each was made.
     #[test]
     fn vectors_of_other_tools() {
-        for (format, stored, salt) in [
-            ("plain", "public", None),
-            ("salt,plain", "NaClpublic", Some("NaCl")),
-            ("md5", "4c9184f37cff01bcdc32dc486ec36961", None),
-            ("md5", "4C9184F37CFF01BCDC32DC486EC36961", None),
-            ("sha", "61c9b2b17db77a27841bbeeabff923448b0f6388", None),
-            (
-                "sha256",
-                "efa1f375d76194fa51a3556a97e641e61685f914d446979da50a551a4333ffd7",
-                None,
-            ),
-            (
-                "salt,sha256",
-                "d0f782283bafa6f19855145bd9178c5dbd4e3352c1d69ee95b3cbaaa4f5cd084",
-                Some("NaCl"),
-            ),
-            (
-                "sha256,salt",
-                "8c0b6ecb8fff9b2cdebc66c9c71e92cc06ffa9aa262d6fa6d90d490c541cef26",
-                Some("NaCl"),
-            ),
-            (
-                "pbkdf2,sha256,1000,20",
-                "950288785a42f1eef858c8ed8ed00b02e0778f09",
-                Some("NaCl"),
-            ),
-            (
-                "pbkdf2,sha,3,20",
-                "3a8ca9f313861a89b91a129eb4b209b7ff52cd97",
-                Some("NaCl"),
-            ),
-            (
-                "bcrypt",
-                "$2a$05$abcdefghijklmnopqrstuuwwPIUV0aLdd4MRrWIJ1GQ9qm/ci/n7y",
-                None,
-            ),
-        ] {
-            assert!(verify(format, "public", stored, salt), "{format}");
-            assert!(!verify(format, "Public", stored, salt), "{format}");
-            assert!(!verify(format, "", stored, salt), "{format}");
+        let text = include_str!("../../tests/identity/hashes.toml");
+        let file = toml::de::DeTable::parse(text).expect("TOML");
+        let vectors = file.get_ref()["vector"]
+            .get_ref()
+            .as_array()
+            .expect("tables");
+        assert!(vectors.len() > 25);
+        for vector in vectors.iter().map(|vector| vector.get_ref()) {
+            let word = |key: &str| vector.get(key).and_then(|value| value.get_ref().as_str());
+            let [form, password, stored] =
+                ["form", "password", "stored"].map(|key| word(key).expect(key));
+            let salt = word("salt");
+            assert!(verify(form, password, stored, salt), "{form} {stored}");
+            for wrong in ["Public", "", &password[1..], stored] {
+                let is_right = wrong == stored && stored == password;
+                assert_eq!(
+                    verify(form, wrong, stored, salt),
+                    is_right,
+                    "{form} {stored} {wrong}"
+                );
+            }
             let cut = &stored[..stored.len() - 1];
-            assert!(!verify(format, "public", cut, salt), "{format}");
+            assert!(!verify(form, password, cut, salt), "{form} {cut}");
+            if stored.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                for case in [stored.to_ascii_uppercase(), stored.to_ascii_lowercase()] {
+                    assert!(verify(form, password, &case, salt), "{form} {case}");
+                }
+            }
         }
     }
 

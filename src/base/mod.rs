@@ -12,5 +12,5 @@ pub use calendar::Calendar;
 pub use id::{ConnId, ShardId};
 pub use network::Network;
 pub use paged::Paged;
-pub use peer::{Peer, PeerCertificate, PeerIdentity, Transport};
+pub use peer::{CertificateName, Peer, PeerCertificate, PeerIdentity, Transport};
 pub use time::Now;

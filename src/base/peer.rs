@@ -54,6 +54,28 @@ pub struct PeerCertificate {
     pub alternative_names: Box<[Box<str>]>,
 }
 
+/// Which name of a certificate stands for its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    CommonName,
+    /// The whole subject, as RFC 4514 writes it.
+    Subject,
+    /// The first of the alternative names.
+    AlternativeName,
+}
+
+impl PeerCertificate {
+    /// This name, if the certificate has it.
+    pub fn name(&self, which: CertificateName) -> Option<&str> {
+        let name = match which {
+            CertificateName::CommonName => self.common_name.as_deref(),
+            CertificateName::Subject => Some(&*self.subject),
+            CertificateName::AlternativeName => self.alternative_names.first().map(|name| &**name),
+        };
+        name.filter(|name| !name.is_empty())
+    }
+}
+
 impl Peer {
     /// The address of a client of a unix socket.
     pub const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);

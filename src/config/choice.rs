@@ -129,8 +129,21 @@ choice! {
 }
 
 choice! {
+    /// Who is let in on one listener.
+    Authentication {
+        /// As the keys of `auth` say.
+        #[default]
+        Inherit = "inherit",
+        /// Only who is known to a source, whatever `auth.allow_anonymous` says.
+        Required = "required",
+        /// Everybody, unasked.
+        None = "none",
+    }
+}
+
+choice! {
     /// Whether a client certificate says who its client is, and by which of its names.
-    CertificateUsername {
+    CertificateNames {
         #[default]
         Off = "off",
         CommonName = "cn",

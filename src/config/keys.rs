@@ -2,8 +2,8 @@
 //! The keys themselves are in `table.rs`.
 
 use super::choice::{
-    AclNomatch, AllowAnonymous, CertificateUsername, ClientCertificates, DeniedPublish,
-    ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
+    AclNomatch, AllowAnonymous, Authentication, CertificateNames, ClientCertificates,
+    DeniedPublish, ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
 };
 use super::listen::ListenUrl;
 pub use super::table::{KEYS, LISTENER_KEYS, SECTIONS};
@@ -359,7 +359,8 @@ pub(super) const LOG_LEVELS: Kind = Kind::Choice(LogLevel::WORDS);
 pub(super) const QUEUE_DROPS: Kind = Kind::Choice(QueueDrop::WORDS);
 pub(super) const ACL_NOMATCH: Kind = Kind::Choice(AclNomatch::WORDS);
 pub(super) const DENIED_PUBLISH: Kind = Kind::Choice(DeniedPublish::WORDS);
-pub(super) const CERTIFICATE_USERNAME: Kind = Kind::Choice(CertificateUsername::WORDS);
+pub(super) const AUTHENTICATION: Kind = Kind::Choice(Authentication::WORDS);
+pub(super) const CERTIFICATE_NAMES: Kind = Kind::Choice(CertificateNames::WORDS);
 pub(super) const CHAIN: Kind =
     Kind::List(&["certificate", "users", "file", "postgres", "jwt", "http"]);
 pub(super) const ALLOW_ANONYMOUS: Kind = Kind::Choice(AllowAnonymous::WORDS);

@@ -24,8 +24,8 @@ pub mod unit;
 mod value;
 
 pub use choice::{
-    AclNomatch, AllowAnonymous, CertificateUsername, ClientCertificates, DeniedPublish,
-    ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
+    AclNomatch, AllowAnonymous, Authentication, CertificateNames, ClientCertificates,
+    DeniedPublish, ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
 };
 pub use error::{Error, Errors, Origin};
 pub use host::{Host, raise_limits};

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use super::choice::{
-    AclNomatch, AllowAnonymous, CertificateUsername, ClientCertificates, DeniedPublish,
-    ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
+    AclNomatch, AllowAnonymous, Authentication, CertificateNames, ClientCertificates,
+    DeniedPublish, ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
 };
 use super::keys::{KEYS, LISTENER_KEYS};
 use super::listen::{ListenUrl, Scheme};
@@ -52,6 +52,7 @@ pub struct Listener {
     pub certificates: Vec<PathBuf>,
     pub private_keys: Vec<PathBuf>,
     pub client_certificates: ListenerClientCertificates,
+    pub authentication: Authentication,
     /// Empty: that of [`Tls`], here and below.
     pub client_ca: PathBuf,
     pub client_crl: PathBuf,
@@ -136,7 +137,8 @@ pub struct Auth {
     pub memo_entries_max: u32,
     /// Empty: none.
     pub users_file: PathBuf,
-    pub certificate_username: CertificateUsername,
+    pub certificate_username: CertificateNames,
+    pub certificate_client_id: CertificateNames,
     /// Empty: none.
     pub acl_file: PathBuf,
     pub acl_nomatch: AclNomatch,

@@ -3,8 +3,8 @@
 //! the test `documents` writes `etc/ringmq.toml` and `docs/configuration.md` anew.
 
 use super::keys::{
-    ACL_NOMATCH, ALLOW_ANONYMOUS, CERTIFICATE_USERNAME, CHAIN, CLIENT_CERTIFICATES, DENIED_PUBLISH,
-    LISTENER_CLIENT_CERTIFICATES, LOG_LEVELS, QUEUE_DROPS, TLS_VERSIONS,
+    ACL_NOMATCH, ALLOW_ANONYMOUS, AUTHENTICATION, CERTIFICATE_NAMES, CHAIN, CLIENT_CERTIFICATES,
+    DENIED_PUBLISH, LISTENER_CLIENT_CERTIFICATES, LOG_LEVELS, QUEUE_DROPS, TLS_VERSIONS,
 };
 use super::keys::{Key, Kind, Preset, Range, Reload, load, store};
 use super::settings::{Listener, Settings};
@@ -243,9 +243,13 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
     auth.users_file: Kind::Path, Text(""), Live, "",
         "File of users, a line each: `name:hash` with an argon2 or bcrypt hash. Users are more \
          easily kept with `ringmq ctl users`, which needs no file. Empty: none.";
-    auth.certificate_username: CERTIFICATE_USERNAME, Text("off"), Live, "",
+    auth.certificate_username: CERTIFICATE_NAMES, Text("off"), Live, "",
         "Whether a client with a verified certificate is let in under a name of it: the common \
          name (cn), the subject (dn) or the first alternative name (san).";
+    auth.certificate_client_id: CERTIFICATE_NAMES, Text("off"), NewConnections, "",
+        "Whether a client with a verified certificate has a name of it as its client id, whatever \
+         it calls itself: the common name (cn), the subject (dn) or the first alternative name \
+         (san). Its user name is not concerned.";
     auth.acl_file: Kind::Path, Text(""), Live, "",
         "File of access rules for everybody: emqttd's `acl.conf`, or TOML where its name ends \
          so; see `docs/identity.md`. Asked after a client's own rules. Empty: none.";
@@ -296,6 +300,10 @@ pub static LISTENER_KEYS: &[Key<Listener>] = keys! { Listener,
         "Prefix for the topics of this listener's clients, who do not see it: what they publish, \
          subscribe and leave as a will lies below it. `tenant/7/` keeps them in a room of their \
          own.";
+    listener.authentication: AUTHENTICATION, Text("inherit"), Restart, "",
+        "Who is let in here: as `auth` says (inherit); only clients that a source knows, whatever \
+         `auth.allow_anonymous` says (required); or everybody, without asking a source, under the \
+         name that they give themselves (none), where bans hold, and access rules for everybody.";
     listener.proxy_protocol: Kind::Bool, Bool(false), Restart, "",
         "Whether a load balancer in front says by the PROXY protocol (version 1 or 2) who \
          connects. Then every connection has to begin so, and come from one of `trusted_proxies`.";

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::choice::{
-    AclNomatch, AllowAnonymous, CertificateUsername, ClientCertificates, DeniedPublish,
-    ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
+    AclNomatch, AllowAnonymous, Authentication, CertificateNames, ClientCertificates,
+    DeniedPublish, ListenerClientCertificates, LogLevel, QueueDrop, TlsVersion,
 };
 use super::cpus;
 use super::listen::ListenUrl;
@@ -101,8 +101,13 @@ text_slot!(AclNomatch, |text| AclNomatch::from_word(&text), |this| this
     .word()
     .into());
 text_slot!(
-    CertificateUsername,
-    |text| CertificateUsername::from_word(&text),
+    Authentication,
+    |text| Authentication::from_word(&text),
+    |this| this.word().into()
+);
+text_slot!(
+    CertificateNames,
+    |text| CertificateNames::from_word(&text),
     |this| this.word().into()
 );
 text_slot!(

@@ -35,6 +35,8 @@ pub struct Options {
     pub chain: Vec<String>,
     /// Who comes in without an identity.
     pub anonymous: Anonymous,
+    /// What else holds on each listener; on further ones, nothing.
+    pub doors: Vec<Door>,
     /// Threads that may block.
     pub threads: usize,
     /// Questions that may wait.
@@ -47,11 +49,25 @@ pub struct Options {
     pub pace: PaceOptions,
 }
 
+/// Who comes in by one listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Door {
+    /// As everywhere.
+    #[default]
+    Inherit,
+    /// Nobody without an identity.
+    Required,
+    /// Everybody, and no source is asked.
+    Open,
+}
+
 /// All of identity, one for the process.
 pub struct Authority {
     options: RwLock<Arc<Options>>,
     chain: RwLock<Arc<Chain>>,
     is_active: AtomicBool,
+    /// Spares all others a look at the options.
+    has_open_doors: AtomicBool,
     memo: Memo,
     bans: Bans,
     pace: Pace,
@@ -84,6 +100,7 @@ impl Authority {
         let authority = Arc::new(Authority {
             chain: RwLock::default(),
             is_active: AtomicBool::new(false),
+            has_open_doors: AtomicBool::new(options.doors.contains(&Door::Open)),
             memo: Memo::new(key, options.memo_entries_max, options.memo_life),
             bans,
             pace: Pace::new(options.pace),
@@ -151,6 +168,8 @@ impl Authority {
     /// Obeys other settings; threads and the length of the queue stay.
     pub fn configure(&self, options: Options) {
         let order = options.chain.clone();
+        let has_open_doors = options.doors.contains(&Door::Open);
+        self.has_open_doors.store(has_open_doors, Ordering::Relaxed);
         self.pace.configure(options.pace);
         self.memo
             .configure(options.memo_entries_max, options.memo_life);
@@ -266,13 +285,19 @@ impl Authority {
     /// there are sources that could know it; the anonymous come in from this machine only as long
     /// as there are none, and otherwise only where the operator has said that all may.
     fn unknown(&self, request: &AuthRequest) -> Verdict {
-        let is_active = self.chain().is_active();
-        let anonymous = self.options().anonymous;
+        let door = self.door(request);
+        let is_active = self.chain().is_active() || door == Door::Required;
+        let anonymous = match door {
+            Door::Inherit => self.options().anonymous,
+            Door::Required => Anonymous::Nowhere,
+            Door::Open => Anonymous::Everywhere,
+        };
         if request.method.is_some() {
             return Verdict::Refuse(ReasonCode::BadAuthenticationMethod);
         }
-        let may_be_anonymous =
-            !is_active || anonymous == Anonymous::Everywhere && request.username.is_none();
+        let may_be_anonymous = !is_active
+            || door == Door::Open
+            || anonymous == Anonymous::Everywhere && request.username.is_none();
         match may_be_anonymous {
             true => anonymous.judge(request),
             false => {
@@ -282,6 +307,12 @@ impl Authority {
                 Verdict::Refuse(ReasonCode::BadUserNameOrPassword)
             }
         }
+    }
+
+    fn door(&self, request: &AuthRequest) -> Door {
+        let doors = &self.options().doors;
+        let door = doors.get(usize::from(request.peer.listener));
+        door.copied().unwrap_or_default()
     }
 
     /// Whether the name that a source has found is banned, where it is not the one of CONNECT.
@@ -332,7 +363,9 @@ impl Authenticator for Gate {
         if let Some(reason) = authority.held_off(request) {
             return Verdict::Refuse(reason);
         }
-        if !authority.is_active.load(Ordering::Relaxed) {
+        let is_open = authority.has_open_doors.load(Ordering::Relaxed)
+            && authority.door(request) == Door::Open;
+        if is_open || !authority.is_active.load(Ordering::Relaxed) {
             return authority.unknown(request);
         }
         match authority.memo.find(request) {

@@ -2,31 +2,10 @@
 
 use super::source::{Judgement, Remember, Source};
 use crate::auth::{AuthRequest, Grant, Identity};
-use crate::base::PeerCertificate;
-
-/// Which name of a certificate is the user name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CertificateName {
-    CommonName,
-    /// The whole subject, as RFC 4514 writes it.
-    Subject,
-    /// The first of the alternative names.
-    AlternativeName,
-}
+use crate::base::CertificateName;
 
 /// Lets in whoever has a verified certificate, under a name of it.
 pub struct Certificates(pub CertificateName);
-
-impl Certificates {
-    fn name_of<'a>(&self, certificate: &'a PeerCertificate) -> Option<&'a str> {
-        let name = match self.0 {
-            CertificateName::CommonName => certificate.common_name.as_deref(),
-            CertificateName::Subject => Some(&*certificate.subject),
-            CertificateName::AlternativeName => certificate.alternative_names.first().map(|n| &**n),
-        };
-        name.filter(|name| !name.is_empty())
-    }
-}
 
 impl Source for Certificates {
     fn name(&self) -> &'static str {
@@ -35,10 +14,8 @@ impl Source for Certificates {
 
     /// A client without a certificate, or whose certificate lacks the name, is for others to know.
     fn judge(&self, question: &AuthRequest) -> Judgement {
-        let name = question
-            .peer
-            .certificate()
-            .and_then(|known| self.name_of(known));
+        let certificate = question.peer.certificate();
+        let name = certificate.and_then(|known| known.name(self.0));
         match name {
             Some(name) if question.method.is_none() => {
                 let grant = Grant {
@@ -56,7 +33,7 @@ impl Source for Certificates {
 mod tests {
     use super::super::source::tests::question;
     use super::*;
-    use crate::base::PeerIdentity;
+    use crate::base::{PeerCertificate, PeerIdentity};
     use std::sync::Arc;
 
     #[test]

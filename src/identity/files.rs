@@ -5,7 +5,7 @@ use crate::auth::acl::{Action, Answer, Rule, Rules, Topics, Who, erlang};
 use crate::auth::{AuthRequest, AuthStep, Grant, PasswordFormat};
 use crate::codec::ReasonCode;
 use crate::limits::ACL_RULES_MAX;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -163,6 +163,14 @@ impl PasswordFile {
             }
         }
         Ok(PasswordFile { users })
+    }
+
+    /// Who is not there any more in a later reading, or has another password.
+    pub fn lost(&self, later: Option<&PasswordFile>) -> BTreeSet<Box<str>> {
+        let same =
+            |name: &str, hash| later.is_some_and(|later| later.users.get(name) == Some(hash));
+        let users = self.users.iter().filter(|(name, hash)| !same(name, hash));
+        users.map(|(name, _)| name.clone()).collect()
     }
 }
 

@@ -22,7 +22,7 @@ mod threads;
 pub mod users;
 mod web;
 
-pub use authority::{Authority, Gate, Options, Shards};
+pub use authority::{Authority, Door, Gate, Options, Shards};
 pub use chain::{Chain, SourceStatus};
 pub use memo::Memo;
 pub use source::{Judgement, Remember, Scope, Source};

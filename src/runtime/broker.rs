@@ -7,9 +7,8 @@ use super::host::House;
 use super::mail::{Ask, Mail, Report};
 use super::mesh::{Address, Mailbox, Outgoing, mailboxes};
 use super::post::Post;
-use super::written::Written;
+use super::written::{Installed, Written};
 use super::{certificates, executor, options, sys_topics};
-use crate::auth::Rules;
 use crate::base::ShardId;
 use crate::config::{self, Scheme, Settings, cpus};
 use crate::identity::Authority;
@@ -47,8 +46,8 @@ pub struct Broker {
     pub(super) plugins: Plugins,
     pub(super) doors: Arc<Doors>,
     pub(super) users: Arc<Users>,
-    /// Access rules for everybody.
-    pub(super) rules: Mutex<Option<Arc<Rules>>>,
+    /// What the files about identity said when they were last read.
+    pub(super) written: Mutex<Installed>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Dropped to end the threads that publish `$SYS` and look after certificates.
     ends: Mutex<Vec<Sender<()>>>,
@@ -93,7 +92,7 @@ impl Broker {
             Box::new(Post(addresses.clone())),
         )?;
         authority.set_source(users.clone());
-        let rules = written.install(&authority);
+        let written = written.install(&authority, None);
         let folder = settings.auth.plugins_dir.clone();
         let plugins = Plugins::new(&authority, folder, &settings.node.data_dir);
         // Before anybody can connect: what it takes to come in must be known by then.
@@ -113,7 +112,7 @@ impl Broker {
             plugins,
             doors: Arc::new(doors),
             users,
-            rules: Mutex::new(rules),
+            written: Mutex::new(written),
             settings: Arc::new(Mutex::new(settings)),
             threads: Mutex::new(Vec::new()),
             ends: Mutex::new(Vec::new()),
@@ -224,7 +223,7 @@ impl Broker {
         let (ready, readiness) = bounded(usize::from(shards));
         for (mailbox, id) in mailboxes.into_iter().zip(0..) {
             let mut options = options::options(&settings, id, shards);
-            options.access.common = lock(&self.rules).clone();
+            options.access.common = lock(&self.written).rules.clone();
             let authenticator = Box::new(self.authority.gate(ShardId(id)));
             let gate = self.authority.gate(ShardId(id));
             let reach = options::reach(&settings, shards);

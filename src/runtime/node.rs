@@ -56,12 +56,15 @@ impl Node for Broker {
         // All that can be refused comes before anything that changes.
         let prepared = self.doors.prepare(settings)?;
         let written = Written::read(settings)?;
-        self.plugins.reload()?;
+        let plugins = self.plugins.read_again()?;
         self.doors.take(settings, prepared);
         post_rules(&self.doors, &self.addresses)?;
+        self.plugins.begin_anew(plugins);
         let shards = self.addresses.len() as u16;
-        let rules = written.install(&self.authority);
-        *lock(&self.rules) = rules.clone();
+        let before = lock(&self.written).users.clone();
+        let installed = written.install(&self.authority, before.as_deref());
+        let rules = installed.rules.clone();
+        *lock(&self.written) = installed;
         for (address, shard) in self.addresses.iter().zip(0..) {
             let mut options = Box::new(options::options(settings, shard, shards));
             options.access.common = rules.clone();

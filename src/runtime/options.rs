@@ -3,10 +3,14 @@
 use super::mail::Reach;
 use crate::auth::Anonymous;
 use crate::auth::acl::Answer;
-use crate::base::ShardId;
+use crate::base::{CertificateName, ShardId};
 use crate::codec::QoS;
-use crate::config::{AclNomatch, AllowAnonymous, DeniedPublish, Host, QueueDrop, Settings};
+use crate::config::{
+    AclNomatch, AllowAnonymous, Authentication, CertificateNames, DeniedPublish, Host, Listener,
+    QueueDrop, Settings,
+};
 use crate::identity;
+use crate::identity::Door;
 use crate::identity::guard::PaceOptions;
 use crate::shard::{Access, DropPolicy, Limits, MqttOptions, Options};
 use std::time::Duration;
@@ -60,6 +64,7 @@ pub fn identity(settings: &Settings) -> identity::Options {
     identity::Options {
         chain: auth.chain.split(',').map(String::from).collect(),
         anonymous: anonymous(settings),
+        doors: settings.listeners.iter().map(door).collect(),
         threads: auth.threads.into(),
         waiting_max: auth.waiting_max as usize,
         deadline: Duration::from_secs(auth.deadline_s.into()),
@@ -82,6 +87,24 @@ fn anonymous(settings: &Settings) -> Anonymous {
     }
 }
 
+fn door(listener: &Listener) -> Door {
+    match listener.authentication {
+        Authentication::Inherit => Door::Inherit,
+        Authentication::Required => Door::Required,
+        Authentication::None => Door::Open,
+    }
+}
+
+/// The name of a certificate that a setting means.
+pub fn certificate_name(setting: CertificateNames) -> Option<CertificateName> {
+    match setting {
+        CertificateNames::Off => None,
+        CertificateNames::CommonName => Some(CertificateName::CommonName),
+        CertificateNames::Subject => Some(CertificateName::Subject),
+        CertificateNames::AlternativeName => Some(CertificateName::AlternativeName),
+    }
+}
+
 /// Access rules for everybody.
 fn access(settings: &Settings) -> Access {
     Access {
@@ -99,6 +122,7 @@ fn mqtt(settings: &Settings) -> MqttOptions {
     MqttOptions {
         packet_bytes_max: saturated(mqtt.packet_bytes_max as u64) as u32,
         client_id_bytes_max: mqtt.client_id_bytes_max.into(),
+        certificate_client_id: certificate_name(settings.auth.certificate_client_id),
         topic_levels_max: mqtt.topic_levels_max.into(),
         topic_bytes_max: mqtt.topic_bytes_max.into(),
         keep_alive_max_s: (mqtt.keep_alive_max_s > 0).then_some(mqtt.keep_alive_max_s),

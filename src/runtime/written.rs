@@ -1,10 +1,12 @@
 //! The files about identity that the settings name, as a start and a reload read them: all of them,
 //! or nothing changes.
 
-use crate::auth::Rules;
-use crate::config::{CertificateUsername, Settings};
+use super::options;
+use crate::auth::{Revision, Rules, Whom};
+use crate::codec::ReasonCode;
+use crate::config::Settings;
 use crate::identity::Authority;
-use crate::identity::certificate::{CertificateName, Certificates};
+use crate::identity::certificate::Certificates;
 use crate::identity::files::{PasswordFile, read_rules};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +16,14 @@ pub struct Written {
     rules: Option<Arc<Rules>>,
     users: Option<PasswordFile>,
     certificates: Option<Certificates>,
+}
+
+/// What of it is kept.
+pub struct Installed {
+    /// Access rules for everybody.
+    pub rules: Option<Arc<Rules>>,
+    /// The users of the file.
+    pub users: Option<Arc<PasswordFile>>,
 }
 
 impl Written {
@@ -35,26 +45,32 @@ impl Written {
                 .map_err(|why| format!("auth.acl_file: {why}"))?
                 .map(Arc::new),
             users: users.map_err(|why| format!("auth.users_file: {why}"))?,
-            certificates: match auth.certificate_username {
-                CertificateUsername::Off => None,
-                CertificateUsername::CommonName => Some(CertificateName::CommonName),
-                CertificateUsername::Subject => Some(CertificateName::Subject),
-                CertificateUsername::AlternativeName => Some(CertificateName::AlternativeName),
-            }
-            .map(Certificates),
+            certificates: options::certificate_name(auth.certificate_username).map(Certificates),
         })
     }
 
-    /// Puts the sources into the chain; the rules for everybody, which go to the shards.
-    pub fn install(self, authority: &Authority) -> Option<Arc<Rules>> {
-        match self.users {
-            Some(users) => authority.set_source(Arc::new(users)),
+    /// Puts the sources into the chain, and has clients cut whose users are not what they were in
+    /// the file `before`; the rules for everybody go to the shards.
+    pub fn install(self, authority: &Authority, before: Option<&PasswordFile>) -> Installed {
+        let users = self.users.map(Arc::new);
+        match users.clone() {
+            Some(users) => authority.set_source(users),
             None => authority.remove_source("file"),
         }
         match self.certificates {
             Some(certificates) => authority.set_source(Arc::new(certificates)),
             None => authority.remove_source("certificate"),
         }
-        self.rules
+        if let Some(before) = before {
+            let whom = Whom {
+                users: before.lost(users.as_deref()),
+                ..Whom::default()
+            };
+            authority.changed(Revision::Kick(whom, ReasonCode::NotAuthorized));
+        }
+        Installed {
+            rules: self.rules,
+            users,
+        }
     }
 }

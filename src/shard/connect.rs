@@ -37,10 +37,13 @@ impl Shard {
         (body, rest): (&[u8], &[u8]),
         fx: &mut Effects,
     ) {
-        let connect = match Connect::decode(CONNECT, body) {
+        let mut connect = match Connect::decode(CONNECT, body) {
             Ok(connect) => connect,
             Err(error) => return self.refuse_undecoded(id, body, error, fx),
         };
+        let is_nameless = connect.client_id.is_empty();
+        let certified = self.certified_client_id(id);
+        connect.client_id = certified.as_deref().unwrap_or(connect.client_id);
         let owner = owner_of(connect.client_id, self.options.shards);
         if owner != self.options.shard && !connect.client_id.is_empty() {
             self.counters.moved += 1;
@@ -66,7 +69,8 @@ impl Shard {
             .conns
             .get(id.0)
             .and_then(|conn| self.mountpoint(&conn.peer));
-        let pending = self.pending(now, &connect, mountpoint.as_deref());
+        let mut pending = self.pending(now, &connect, mountpoint.as_deref());
+        pending.assigned = is_nameless;
         let conn = self.conns.get_mut(id.0).expect("looked up just now");
         let properties = &connect.properties;
         conn.phase = Phase::Authenticating;
@@ -252,6 +256,13 @@ impl Shard {
             return refused(reason, Refusal::PublishDenied, "will topic");
         }
         Ok(())
+    }
+
+    /// The client id that the certificate of this connection gives.
+    fn certified_client_id(&self, id: ConnId) -> Option<Box<str>> {
+        let which = self.options.mqtt.certificate_client_id?;
+        let certificate = self.conns.get(id.0)?.peer.certificate()?;
+        certificate.name(which).map(Into::into)
     }
 
     fn pending(

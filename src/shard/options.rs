@@ -3,6 +3,7 @@
 use super::api::ShardId;
 use crate::auth::Rules;
 use crate::auth::acl::Answer;
+use crate::base::CertificateName;
 use crate::codec::QoS;
 use crate::message::NEVER_MS;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct MqttOptions {
     /// Largest packet accepted, in bytes (Maximum Packet Size).
     pub packet_bytes_max: u32,
     pub client_id_bytes_max: usize,
+    /// The name of a client's certificate that is its client id, whatever it says itself.
+    pub certificate_client_id: Option<CertificateName>,
     pub topic_levels_max: usize,
     pub topic_bytes_max: usize,
     /// Clients that ask for a longer keep alive, or for none, are held to this and v5 clients are
@@ -121,6 +124,7 @@ impl Default for MqttOptions {
         MqttOptions {
             packet_bytes_max: 1024 * 1024,
             client_id_bytes_max: 1024,
+            certificate_client_id: None,
             topic_levels_max: 128,
             topic_bytes_max: 65_535,
             keep_alive_max_s: None,

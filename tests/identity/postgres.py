@@ -51,6 +51,61 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class PgBouncer:
+    """In front of a server, in transaction mode, with fewer connections than come to it."""
+
+    SERVER_CONNECTIONS = 2
+
+    def __init__(self, context, postgres):
+        self.postgres = postgres
+        self.port = free_port()
+        self.folder = tempfile.mkdtemp(prefix="ringmq-pgbouncer-")
+        context.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        with open(os.path.join(self.folder, "users"), "w") as users:
+            users.write('"mqtt" "public"\n')
+        with open(os.path.join(self.folder, "pgbouncer.ini"), "w") as config:
+            config.write(
+                f"[databases]\nmqtt = host=127.0.0.1 port={postgres.port} password=public\n"
+                f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\n"
+                f"unix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {self.folder}/users\n"
+                f"pool_mode = transaction\ndefault_pool_size = {self.SERVER_CONNECTIONS}\n"
+                f"logfile = {self.folder}/log\n"
+            )
+        if postgres.account:
+            for path in (self.folder, f"{self.folder}/users", f"{self.folder}/pgbouncer.ini"):
+                os.chown(path, postgres.account["user"], postgres.account["group"])
+        self.process = None
+        context.callback(self.stop)
+        self.start()
+
+    def start(self):
+        path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
+        program = shutil.which("pgbouncer", path=path)
+        if program is None:
+            raise RuntimeError("there is no pgbouncer: install the package pgbouncer")
+        self.process = subprocess.Popen(
+            [program, "--quiet", f"{self.folder}/pgbouncer.ini"],
+            stdin=subprocess.DEVNULL,
+            **self.postgres.account,
+        )
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._is_there():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                with open(f"{self.folder}/log", errors="replace") as log:
+                    raise RuntimeError(f"pgbouncer did not start:\n{log.read()}")
+            time.sleep(0.02)
+
+    def stop(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
+            self.process = None
+
+    def _is_there(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
 class Postgres:
     def __init__(self):
         self.process = None

@@ -23,7 +23,9 @@ QUERIES = {
 
 
 class Rig:
-    def __init__(self, context, plugin="auth_pgsql", file=None, settings="", **keys):
+    def __init__(
+        self, context, plugin="auth_pgsql", file=None, settings="", start=True, **keys
+    ):
         """Starts a broker; `keys` are those of the plug-in's file, without what they begin with."""
         self.context = context
         self.binary = context.lab.binary
@@ -41,10 +43,12 @@ class Rig:
             standard = {"server": f"127.0.0.1:{postgres.port}", "pool": 4, "username": "mqtt"}
             standard |= {"password": "public", "database": "mqtt", "password_hash": "plain"}
             keys = standard | QUERIES | {"query_timeout": "2s", "connect_timeout": "2s"} | keys
-        self.write(file or f"{plugin}.conf", plugin.removeprefix("auth_"), **keys)
+        self.file, self.word, self.keys = file or f"{plugin}.conf", plugin.removeprefix("auth_"), keys
+        self.rewrite()
         self.plugin = f"emq_{plugin}"
         context.callback(self.end)
-        self.start()
+        if start:
+            self.start()
 
     def write(self, file, word, **keys):
         """Writes a plug-in's file; a key of the value `None` is left out, `__` is a full stop."""
@@ -55,6 +59,10 @@ class Rig:
         ]
         with open(os.path.join(self.folder, "etc/plugins", file), "w") as config:
             config.writelines(lines)
+
+    def rewrite(self, **keys):
+        """Writes the plug-in's file as it was, but for these keys."""
+        self.write(self.file, self.word, **(self.keys | keys))
 
     # Life
 

@@ -22,7 +22,10 @@ import test_changes  # noqa: E402, F401
 import test_faults  # noqa: E402, F401
 import test_hashes  # noqa: E402, F401
 import test_mirror  # noqa: E402, F401
+import test_pooler  # noqa: E402, F401
 import test_queries  # noqa: E402, F401
+import test_reload  # noqa: E402, F401
+import test_status  # noqa: E402, F401
 import test_storm  # noqa: E402, F401
 import test_tokens  # noqa: E402, F401
 import test_tutorial  # noqa: E402, F401

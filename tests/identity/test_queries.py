@@ -31,6 +31,7 @@ def names_are_never_part_of_the_statement(context, prepared):
     rig = Rig(
         context,
         prepared=str(prepared).lower(),
+        notify=str(prepared).lower(),
         auth_query="select password from mqtt_user where username = '%u' and '%c' <> '%u' limit 1",
     ).load()
     for attack in ATTACKS:
@@ -154,6 +155,7 @@ def statements_are_prepared_but_not_behind_a_pooler(context, prepared, wanted):
     query += "from mqtt_user where username = '%u'"
     context.lab.postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'secret')")
     without = {key: None for key in QUERIES if key != "auth_query"}
-    rig = Rig(context, prepared=str(prepared).lower(), auth_query=query, **without).load()
+    word = str(prepared).lower()
+    rig = Rig(context, prepared=word, notify=word, auth_query=query, **without).load()
     passwords = {"t": "truesecret", "f": "falsesecret"}
     equal(rig.code("u", passwords[wanted]), 0)

@@ -64,6 +64,26 @@ def step_by_step(context):
     equal(program(rig), WELCOME)
 
 
+@case()
+def without_a_database(context):
+    """The same with the built-in users, which need nothing set up."""
+    rig = Rig(context)
+    equal(program(rig), WELCOME)
+    equal(rig.ctl("users", "add", "test", "public"), ("ok\n", 0))
+    equal(program(rig), REFUSED)
+    equal(program(rig, "test", "public"), WELCOME)
+    equal(program(rig, "test", "wrong"), REFUSED)
+    equal(program(rig, "nobody", "public"), REFUSED)
+    equal(rig.ctl("users", "passwd", "test", "other"), ("ok\n", 0))
+    equal([program(rig, "test", word) for word in ("public", "other")], [REFUSED, WELCOME])
+    rig.stop()
+    rig.start()
+    equal([program(rig, "test", word) for word in ("public", "other")], [REFUSED, WELCOME])
+    # With the last user everybody of this machine is anonymous again.
+    equal(rig.ctl("users", "del", "test"), ("ok\n", 0))
+    equal(program(rig), WELCOME)
+
+
 @case(("emq_auth_pgsql.conf",), ("emqx_auth_pgsql.conf",))
 def the_files_other_names(context, name):
     context.lab.postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")

@@ -1,5 +1,6 @@
 """Certificates of clients, and ours when they change: paho, MQTT.js and openssl's authority."""
 
+import os
 import ssl
 import tempfile
 
@@ -22,6 +23,9 @@ client_crl = "{folder}/crl.pem"
 """
 
 
+NO_SUBSCRIBERS, BAD_PASSWORD, NOT_AUTHORIZED, TAKEN_OVER = 0x10, 0x86, 0x87, 0x8E
+
+
 class House:
     """A broker with an authority of its own, whose listeners ask for clients' certificates."""
 
@@ -33,11 +37,17 @@ class House:
         server, server_key = self.authority.issue("server")
         self.broker = Broker(context.broker.binary, context.broker.shards)
         context.callback(self.broker.end)
-        tls = TLS.format(server=server, server_key=server_key, folder=self.authority.folder)
-        listener = LISTENER.format(scheme=scheme, clients=clients)
-        self.broker.start(folder=self.folder, listeners=listener + tls + more)
+        self.tls = TLS.format(server=server, server_key=server_key, folder=self.authority.folder)
+        self.listener = LISTENER.format(scheme=scheme, clients=clients)
+        self.broker.start(folder=self.folder, listeners=self.listener + self.tls + more)
         self.context = context.enter_context(Context(self.broker, CASES[0]))
         self.scheme = scheme
+
+    def restart(self, more, listeners=None):
+        """The same broker with these settings, and with other listeners."""
+        self.broker.stop()
+        settings = (listeners or self.listener) + self.tls + more
+        self.broker.start(folder=self.folder, listeners=settings)
 
     def client(self, role, files=None, version="5"):
         """A paho client with this certificate and key, or with none."""
@@ -111,10 +121,90 @@ def a_revoked_certificate_does_not_get_in_from_then_on(context):
     equal(before.publish(context.topic(), "x", 1)[0] & 0x80, 0)
 
 
-@case(("cn",))
-def the_name_in_a_certificate_is_the_users_name(context, source):
-    house = House(context, "required", more=f'[auth]\ncertificate_username = "{source}"\n')
-    client = house.client("c", house.authority.issue("device-7"))
+ALTERNATIVES = "DNS:seven.fleet.example,DNS:other.example"
+# What the certificate of `device` has under each of the settings.
+NAMES = [("cn", "device"), ("dn", "CN=device"), ("san", "seven.fleet.example")]
+OWN_TOPICS = """
+[[rule]]
+allow = true
+topics = ["of/%u/#"]
+"""
+
+
+@case(*NAMES)
+def the_name_in_a_certificate_is_the_users_name(context, setting, name):
+    house = House(context, "required", more=f'[auth]\ncertificate_username = "{setting}"\n')
+    rules = os.path.join(house.folder, "acl.toml")
+    with open(rules, "w") as file:
+        file.write(OWN_TOPICS)
+    house.restart(f'[auth]\ncertificate_username = "{setting}"\nacl_file = "{rules}"\n')
+    client = house.client("c", house.authority.issue("device", ALTERNATIVES))
+    # What it calls itself does not count.
+    client.paho.username_pw_set("somebody-else", "x")
     equal(client.connect().reason.value, 0)
-    lines = house.broker.ask("ctl", "clients", "list")
-    holds("device-7" in lines, lines)
+    holds(f", username={name}," in house.broker.ask("ctl", "clients", "list"), name)
+    codes = [client.publish(f"of/{user}/x", "x", 1)[0] for user in (name, "somebody-else")]
+    equal(codes, [NO_SUBSCRIBERS, NOT_AUTHORIZED])
+
+
+@case(*NAMES)
+def the_name_in_a_certificate_is_the_client_id(context, setting, name):
+    house = House(context, "optional", more=f'[auth]\ncertificate_client_id = "{setting}"\n')
+    files = house.authority.issue("device", ALTERNATIVES)
+    first = house.client("whatever", files)
+    equal(first.connect().reason.value, 0)
+    # Another one with the certificate is the same client, whatever it calls itself.
+    nameless = house.client(None, files)
+    told = nameless.connect()
+    equal((told.reason.value, told.properties.AssignedClientIdentifier), (0, name))
+    # paho reads the reason only where properties follow it.
+    holds(first.ended()[0].value in (0, TAKEN_OVER), "taken over")
+    without = house.client("without")
+    equal(without.connect().reason.value, 0)
+    listed = house.broker.ask("ctl", "clients", "list")
+    wanted = [f"Client({id}, " for id in (name, house.context.client_id("without"))]
+    holds(all(part in listed for part in wanted) and len(listed.splitlines()) == 2, listed)
+
+
+@case()
+def a_certificate_is_one_source_of_a_chain(context):
+    more = '[auth]\ncertificate_username = "cn"\nchain = "certificate,users"\n'
+    house = House(context, "optional", more=more)
+    house.broker.ask("ctl", "users", "add", "alice", "secret")
+
+    def reason(files, *credentials):
+        client = house.client("c", files)
+        if credentials:
+            client.paho.username_pw_set(*credentials)
+        return client.connect().reason.value
+
+    known = house.authority.issue("device")
+    equal([reason(known), reason(known, "alice", "wrong")], [0, 0])
+    equal([reason(None, "alice", "secret"), reason(None, "alice", "wrong")], [0, BAD_PASSWORD])
+    equal([reason(None), reason(None, "device", "")], [BAD_PASSWORD, BAD_PASSWORD])
+
+
+@case()
+def a_listener_asks_for_more_or_for_nothing(context):
+    """One broker, three doors: as everywhere, only the known, everybody."""
+    house = House(context, "optional", more='[auth]\ncertificate_username = "cn"\n')
+    doors = "".join(
+        f'[[listener]]\nurl = "{scheme}://127.0.0.1:0"\nauthentication = "{setting}"\n'
+        for scheme, setting in (("tcp", "inherit"), ("ws", "none"))
+    )
+    strict = '[[listener]]\nurl = "tls://127.0.0.1:0"\nauthentication = "required"\n'
+    strict += 'client_certificates = "optional"\n'
+    house.restart('[auth]\nallow_anonymous = "true"\ncertificate_username = "cn"\n', doors + strict)
+
+    def reason(scheme, files=None, *credentials):
+        client = house.client("c", files) if scheme == "tls" else Client(house.context, "5", "c", over=scheme)
+        if credentials:
+            client.paho.username_pw_set(*credentials)
+        return client.connect().reason.value
+
+    equal([reason("tcp"), reason("ws"), reason("tls")], [0, 0, BAD_PASSWORD])
+    equal(reason("tls", house.authority.issue("device")), 0)
+    # A name that nobody knows is a mere claim where nobody is asked.
+    claim = [reason(scheme, None, "alice", "x") for scheme in ("tcp", "ws", "tls")]
+    equal(claim, [BAD_PASSWORD, 0, BAD_PASSWORD])
+

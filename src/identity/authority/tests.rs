@@ -55,6 +55,7 @@ struct World {
 
 fn options() -> Options {
     Options {
+        doors: vec![Door::Inherit, Door::Required, Door::Open],
         chain: vec!["users".into()],
         anonymous: Anonymous::Loopback,
         threads: 2,
@@ -278,4 +279,25 @@ fn without_sources_everybody_is_anonymous_and_with_one_nobody() {
     world.authority.configure(options());
     let refused = Verdict::Refuse(ReasonCode::NotAuthorized);
     assert_eq!(unknown(&question("u", "p", "c")), refused);
+}
+
+#[test]
+fn a_listener_may_be_stricter_or_open() {
+    let mut world = world(options());
+    let mut asked = question("u", "p", "c");
+    asked.peer.address = "127.0.0.1:1".parse().unwrap();
+    asked.peer.listener = 2;
+    let anonymous = Verdict::Allow(Grant::anonymous());
+    assert_eq!(world.gate.ask(&asked), anonymous);
+    // What is let in there is not remembered for elsewhere.
+    asked.peer.listener = 0;
+    assert_eq!(world.gate.ask(&asked), Verdict::Pending);
+    // Without any source everybody of this machine is anonymous, but for where it is required.
+    world.authority.remove_source("users");
+    assert_eq!(world.gate.ask(&asked), anonymous);
+    asked.peer.listener = 1;
+    let refused = Verdict::Refuse(ReasonCode::BadUserNameOrPassword);
+    assert_eq!(world.gate.ask(&asked), refused);
+    asked.username = None;
+    assert_eq!(world.gate.ask(&asked), refused);
 }

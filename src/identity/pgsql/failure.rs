@@ -26,7 +26,11 @@ impl Failure {
     pub fn new(error: postgres::Error, overdue: &str) -> Self {
         if let Some(told) = error.as_db_error() {
             let code = told.code();
-            let text = format!("{} ({})", told.message(), code.code());
+            let hint = match told.message().contains("startup parameter") {
+                true => "; behind a pgbouncer it takes auth.pgsql.prepared = false",
+                false => "",
+            };
+            let text = format!("{} ({}){hint}", told.message(), code.code());
             return match lets_us_in(code) {
                 // 22: data exceptions.
                 true if code.code().starts_with("22") => Self::Unfit(text),

@@ -64,6 +64,11 @@ impl Drop for Listener {
     }
 }
 
+fn has_triggers(session: &mut Session, deadline: Instant) -> Result<bool, Failure> {
+    let found = session.first((HAS_TRIGGERS, &[]), deadline)?;
+    Ok(found.is_some_and(|row| row[0].as_deref() == Some("true")))
+}
+
 impl Hearing {
     fn run(&self, over: &AtomicBool) {
         let mut is_first = true;
@@ -93,24 +98,10 @@ impl Hearing {
         over: &AtomicBool,
     ) -> Result<(), Failure> {
         let soon = || Instant::now() + HEARTBEAT_MAX;
-        let listen = format!("listen {CHANNEL}");
-        session.query((&listen, &[]), soon(), |_| true)?;
-        // Reading a whole table takes longer than a client may wait for its row.
-        let patient = format!("set statement_timeout = {}", LOAD_MAX.as_millis());
-        session.query((&patient, &[]), soon(), |_| true)?;
-        let found = session.first((HAS_TRIGGERS, &[]), soon())?;
-        let has_triggers = found.is_some_and(|row| row[0].as_deref() == Some("true"));
-        let name = self.health.name();
-        match has_triggers {
-            true => tracing::info!("{name}: listening for changes"),
-            false => tracing::info!(
-                "{name}: no triggers (etc/sql/pgsql_notify.sql): changes act when what is \
-                 remembered is over"
-            ),
-        }
+        let hears = self.begin(session, soon())?;
         // Listening comes first, so that nothing falls between it and what is read now.
-        self.read_tables(session, has_triggers)?;
-        if !*is_first && has_triggers {
+        self.read_tables(session, hears)?;
+        if !*is_first && hears {
             // Whatever changed meanwhile was told to nobody.
             self.announce(&Changes::everything());
         }
@@ -126,15 +117,42 @@ impl Hearing {
                 self.announce(&changes);
                 last_word = Instant::now();
             } else if last_word.elapsed() >= self.options.keepalive {
-                session.query(("select 1", &[]), soon(), |_| true)?;
+                // As good as any question to see whether the server is there.
+                let finds_triggers = has_triggers(session, soon())?;
+                if self.options.can_hear() && finds_triggers != hears {
+                    // They were made or dropped: begin anew, with whatever was missed.
+                    return Ok(());
+                }
                 last_word = Instant::now();
             }
-            if !has_triggers && last_read.elapsed() >= self.options.mirror_refresh {
+            if !hears && last_read.elapsed() >= self.options.mirror_refresh {
                 self.read_tables(session, false)?;
                 last_read = Instant::now();
             }
         }
         Ok(())
+    }
+
+    /// Begins to listen; whether there is something to be heard.
+    fn begin(&self, session: &mut Session, deadline: Instant) -> Result<bool, Failure> {
+        if !self.options.can_hear() {
+            return Ok(false);
+        }
+        let listen = format!("listen {CHANNEL}");
+        session.query((&listen, &[]), deadline, |_| true)?;
+        // Reading a whole table takes longer than a client may wait for its row.
+        let patient = format!("set statement_timeout = {}", LOAD_MAX.as_millis());
+        session.query((&patient, &[]), deadline, |_| true)?;
+        let has_triggers = has_triggers(session, deadline)?;
+        let name = self.health.name();
+        match has_triggers {
+            true => tracing::info!("{name}: listening for changes"),
+            false => tracing::info!(
+                "{name}: no triggers (etc/sql/pgsql_notify.sql): changes act when what is \
+                 remembered is over"
+            ),
+        }
+        Ok(has_triggers)
     }
 
     fn read_tables(&self, session: &mut Session, is_live: bool) -> Result<(), Failure> {

@@ -37,6 +37,10 @@ use source::Pgsql;
 /// How long [`Plugin::start`] waits for a first word of the server.
 const FIRST_WORD: Duration = Duration::from_secs(2);
 
+const NO_NOTIFY: &str = "auth.pgsql.prepared = false: a pooler passes no notifications on, so \
+                         changes act when what is remembered is over; name the server itself as \
+                         auth.pgsql.notify_server, or say auth.pgsql.notify = false";
+
 /// The source with all that belongs to it; dropping this closes the connections.
 pub struct Plugin {
     source: Pgsql,
@@ -55,12 +59,19 @@ impl Plugin {
         let name = format!("PostgreSQL at {}", options.server);
         let health = Arc::new(Health::new(name));
         let mirror = options.mirror.then(Arc::<Mirror>::default);
-        let warnings = warnings(&options, &connector);
-        let pool = Pool::new(&options, connector.clone(), health.clone());
-        let hears = options.notify || options.mirror;
+        let mut warnings = warnings(&options, &connector);
+        if options.notify && !options.can_hear() {
+            warnings.push(NO_NOTIFY.into());
+        }
+        let hears = options.notify && options.can_hear() || options.mirror;
+        let listening = match options.notify_server {
+            Some(_) => Arc::new(Connector::new(&options.for_listening())?),
+            None => connector.clone(),
+        };
+        let pool = Pool::new(&options, connector, health.clone());
         let hearing = Hearing {
             options: options.clone(),
-            connector,
+            connector: listening,
             health: health.clone(),
             mirror: mirror.clone(),
             tell,

@@ -45,6 +45,8 @@ pub struct Options {
     pub prepared: bool,
     /// Whether to listen for changes, of which the triggers in `etc/sql` tell.
     pub notify: bool,
+    /// Where to listen, when not at `server`.
+    pub notify_server: Option<Server>,
     /// Whether to hold the users in memory.
     pub mirror: bool,
     pub mirror_query: String,
@@ -101,6 +103,22 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether notifications reach us: what listens behind a pgbouncer in transaction mode is one
+    /// of its connections, and not for us.
+    pub fn can_hear(&self) -> bool {
+        self.prepared || self.notify_server.is_some()
+    }
+
+    /// The same for the connection that listens.
+    pub fn for_listening(&self) -> Self {
+        let mut options = self.clone();
+        if let Some(server) = &self.notify_server {
+            options.server = server.clone();
+            options.prepared = true;
+        }
+        options
+    }
+
     /// What has to fit together.
     fn finish(&mut self) -> Result<(), String> {
         if self.database.is_empty() {
@@ -154,6 +172,7 @@ impl Default for Options {
             keepalive: Duration::from_secs(10),
             prepared: true,
             notify: true,
+            notify_server: None,
             mirror: false,
             mirror_query: MIRROR_USERS.into(),
             mirror_acl_query: MIRROR_ACL.into(),
@@ -261,6 +280,7 @@ pub const KEYS: &[Key<Options>] = keys! {
     "auth.pgsql.keepalive" => |o, text| o.keepalive = duration(text)?;
     "auth.pgsql.prepared" => |o, text| o.prepared = boolean(text)?;
     "auth.pgsql.notify" => |o, text| o.notify = boolean(text)?;
+    "auth.pgsql.notify_server" => |o, text| o.notify_server = Some(text.parse()?);
     "auth.pgsql.mirror" => |o, text| o.mirror = boolean(text)?;
     "auth.pgsql.mirror_query" => |o, text| o.mirror_query = word(text)?;
     "auth.pgsql.mirror_acl_query" => |o, text| o.mirror_acl_query = word(text)?;

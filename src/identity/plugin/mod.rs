@@ -44,6 +44,9 @@ enum Running {
     Pgsql(Arc<pgsql::Plugin>),
 }
 
+/// A plug-in that was read again, with what does not work yet.
+pub struct Fresh((Loaded, Vec<String>));
+
 /// A plug-in for `plugins list`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -137,11 +140,12 @@ impl Plugins {
         Kind::ALL.into_iter().map(listed).collect()
     }
 
-    /// Reads the files again of all that are loaded, and begins anew with those that changed.
+    /// Reads the files again of all that are loaded, and starts those that changed, which nobody
+    /// asks before [`Plugins::begin_anew`].
     ///
     /// # Errors
-    /// One has mistakes: all go on as they were.
-    pub fn reload(&self) -> Result<(), String> {
+    /// One has mistakes.
+    pub fn read_again(&self) -> Result<Vec<Fresh>, String> {
         let names: Vec<Name> = self
             .lock()
             .values()
@@ -151,16 +155,21 @@ impl Plugins {
             })
             .map(|loaded| loaded.name.clone())
             .collect();
-        let begun: Result<Vec<_>, String> =
-            names.into_iter().map(|name| self.start(name)).collect();
-        for (loaded, warnings) in begun? {
+        names
+            .into_iter()
+            .map(|name| self.start(name).map(Fresh))
+            .collect()
+    }
+
+    /// Puts these in the place of those that they were.
+    pub fn begin_anew(&self, fresh: Vec<Fresh>) {
+        for Fresh((loaded, warnings)) in fresh {
             tracing::info!("plug-in {} read again", loaded.name);
             for warning in warnings {
                 tracing::warn!("plug-in {}: {warning}", loaded.name);
             }
             self.take_in(loaded);
         }
-        Ok(())
     }
 
     /// Ends what the plug-ins run; the process ends, and they stay loaded for the next one.
