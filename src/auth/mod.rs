@@ -60,6 +60,8 @@ pub enum Verdict {
         data: Box<[u8]>,
         state: Option<Box<[u8]>>,
     },
+    /// Of a client that is in: it stays as it is, since there is nobody to ask about it.
+    Stay,
     /// CONNACK or DISCONNECT with this code; 3.x gets the return code nearest to it.
     Refuse(ReasonCode),
     /// The answer comes later, as an input of the shard; until then the client is not read.

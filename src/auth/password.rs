@@ -92,6 +92,13 @@ impl PasswordFormat {
     }
 }
 
+impl PasswordFormat {
+    /// Whether it is meant to take its time.
+    pub fn is_slow(&self) -> bool {
+        !matches!(self, Self::Digest(..))
+    }
+}
+
 impl FromStr for PasswordFormat {
     type Err = String;
 

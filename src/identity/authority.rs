@@ -191,6 +191,11 @@ impl Authority {
         }
     }
 
+    /// Whether `auth.chain` names this source.
+    pub fn asks(&self, source: &str) -> bool {
+        self.options().chain.iter().any(|name| name == source)
+    }
+
     pub fn status(&self) -> Vec<SourceStatus> {
         self.chain().status()
     }
@@ -276,6 +281,7 @@ impl Authority {
             }
             Judgement::Challenge { data, state } => Verdict::Challenge { data, state },
             Judgement::Deny(reason) => Verdict::Refuse(reason),
+            Judgement::Stay => Verdict::Stay,
             Judgement::Unavailable(_) => Verdict::Refuse(ReasonCode::ServerUnavailable),
             Judgement::Next => self.unknown(request),
         }

@@ -103,6 +103,10 @@ impl Chain {
                 decided => return decided,
             }
         }
+        let shows_password = question.step == AuthStep::Connect && question.password.is_some();
+        if shows_password && question.username.is_some() && question.method.is_none() {
+            self.links.iter().any(|link| link.source.pretend(question));
+        }
         Judgement::Next
     }
 
@@ -112,7 +116,7 @@ impl Chain {
         let is_it = |link: &&Arc<Link>| number_of(link.source.name()) == question.voucher;
         match self.links.iter().find(is_it) {
             Some(link) if link.source.can_recheck() => link.judge(question),
-            _ => Judgement::Unavailable("whoever vouches for it cannot be asked again".into()),
+            _ => Judgement::Stay,
         }
     }
 
@@ -141,7 +145,7 @@ impl Link {
         self.count(match &judgement {
             Judgement::Allow(..) | Judgement::Challenge { .. } => Count::Allowed,
             Judgement::Deny(_) => Count::Denied,
-            Judgement::Next => Count::Unknown,
+            Judgement::Next | Judgement::Stay => Count::Unknown,
             Judgement::Unavailable(_) => Count::Unavailable,
         });
         let turn = match &judgement {

@@ -1,4 +1,5 @@
-//! Whether a source can be asked. While it cannot, one question at a time is let through to see
+//! Whether a source can be asked. One question that has no answer may be the fault of who is asked
+//! about; after some in a row it is the source's. While it cannot be asked, one question at a time is let through to see
 //! whether it is back, and all others are answered at once: threads that wait for a dead database
 //! are threads that others wait for.
 
@@ -9,6 +10,9 @@ use std::time::{Duration, Instant};
 const PROBE_FIRST: Duration = Duration::from_millis(250);
 const PROBE_LAST: Duration = Duration::from_secs(2);
 
+/// Questions in a row without an answer after which nobody else is kept waiting for one.
+const FAILURES_MAX: u32 = 3;
+
 /// A source as its questions found it.
 #[derive(Default)]
 pub struct Health(Mutex<Option<Down>>);
@@ -18,6 +22,7 @@ pub struct Health(Mutex<Option<Down>>);
 pub struct Down {
     pub since: Instant,
     pub why: String,
+    failures: u32,
     probe_at: Instant,
     pause: Duration,
 }
@@ -42,6 +47,9 @@ impl Health {
         let Some(down) = &mut *state else {
             return Ok(());
         };
+        if down.failures < FAILURES_MAX {
+            return Ok(());
+        }
         if now < down.probe_at {
             return Err(down.why.clone());
         }
@@ -56,12 +64,17 @@ impl Health {
         match &mut *state {
             Some(down) => {
                 down.why = why.into();
+                down.failures = down.failures.saturating_add(1);
+                if down.failures == FAILURES_MAX {
+                    down.probe_at = now + PROBE_FIRST;
+                }
                 Turn::Unchanged
             }
             None => {
                 *state = Some(Down {
                     since: now,
                     why: why.into(),
+                    failures: 1,
                     probe_at: now + PROBE_FIRST,
                     pause: PROBE_FIRST,
                 });
@@ -98,6 +111,10 @@ mod tests {
         let start = Instant::now();
         assert_eq!(health.admit(start), Ok(()));
         assert_eq!(health.fail(start, "gone"), Turn::WentDown);
+        for _ in 1..FAILURES_MAX {
+            assert!(health.admit(start).is_ok() && health.down().is_some());
+            assert_eq!(health.fail(start, "gone"), Turn::Unchanged);
+        }
         assert_eq!(health.admit(start), Err("gone".into()));
         let mut probes = 0;
         for ms in (0..10_000).step_by(10) {
@@ -111,5 +128,18 @@ mod tests {
         let end = start + Duration::from_secs(10);
         assert_eq!(health.succeed(end), Turn::CameBack(Duration::from_secs(10)));
         assert!(health.admit(end).is_ok() && health.down().is_none());
+    }
+
+    #[test]
+    fn nobody_is_kept_out_by_what_fails_for_others() {
+        let health = Health::default();
+        let now = Instant::now();
+        for _ in 0..100 {
+            for _ in 1..FAILURES_MAX {
+                health.fail(now, "a name that it stumbles over");
+            }
+            assert_eq!(health.admit(now), Ok(()));
+            health.succeed(now);
+        }
     }
 }

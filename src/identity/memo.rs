@@ -11,7 +11,7 @@ use sha2::Sha256;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const STRIPES: usize = 64;
 
@@ -75,7 +75,9 @@ impl Memo {
                 let tag = self.tag(question, scope);
                 let stripe = self.stripe(tag);
                 let entry = stripe.get(&tag).filter(|entry| entry.until > now)?;
-                Some(entry.grant.clone())
+                let is_over = |end: u64| end <= unix_s();
+                let grant = entry.grant.clone();
+                (!grant.expires_unix_s.is_some_and(is_over)).then_some(grant)
             })
     }
 
@@ -183,6 +185,11 @@ pub(super) fn is_password(question: &AuthRequest) -> bool {
         && question.step == crate::auth::AuthStep::Connect
 }
 
+fn unix_s() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
 fn truncated(mac: Hmac<Sha256>) -> Tag {
     let whole = mac.finalize().into_bytes();
     let mut tag = [0; 16];
@@ -228,6 +235,20 @@ mod tests {
         assert_eq!(memo.len(), 1);
         memo.forget(&Whom::client("c"));
         assert_eq!(memo.len(), 0);
+    }
+
+    #[test]
+    fn nothing_is_remembered_longer_than_it_was_granted() {
+        let memo = memo(100);
+        for (end, holds) in [(unix_s() + 60, true), (unix_s(), false), (0, false)] {
+            let grant = Grant {
+                expires_unix_s: Some(end),
+                ..Grant::default()
+            };
+            memo.keep(&question("u", "p", "c"), Scope::default(), grant);
+            let found = memo.find(&question("u", "p", "c"));
+            assert_eq!(found.is_some(), holds);
+        }
     }
 
     #[test]

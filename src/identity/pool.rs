@@ -7,9 +7,11 @@
 use super::authority::Authority;
 use super::memo::Tag;
 use super::threads;
-use crate::auth::AuthRequest;
+use crate::auth::{AuthRequest, AuthStep, Verdict};
 use crate::base::ShardId;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crate::codec::ReasonCode;
+use crate::limits::RECHECKS_WAITING_MAX;
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,13 +20,24 @@ use std::time::Instant;
 
 /// The questions of all shards.
 pub struct Pool {
-    sender: Mutex<Option<Sender<Box<Question>>>>,
-    receiver: Receiver<Box<Question>>,
+    senders: Mutex<Option<Lines<Sender<Box<Question>>>>>,
+    receivers: Lines<Receiver<Box<Question>>>,
+    /// Of those who want to come in.
     waiting: AtomicUsize,
     waiting_max: usize,
+    /// Of those who are in.
+    rechecks: AtomicUsize,
     expired: AtomicU64,
     /// What is being asked now, and who else wants to know.
     running: Mutex<HashMap<Tag, Vec<Question>>>,
+}
+
+/// The two lines in which questions wait.
+#[derive(Clone)]
+struct Lines<T> {
+    connects: T,
+    /// About clients that are in: there may be very many of them at once.
+    rechecks: T,
 }
 
 /// A shard's question.
@@ -40,19 +53,26 @@ pub struct Question {
 /// Where a shard puts its questions.
 #[derive(Clone)]
 pub struct Counter {
-    sender: Sender<Box<Question>>,
+    senders: Lines<Sender<Box<Question>>>,
     pool: Arc<Pool>,
 }
 
 impl Pool {
     /// Without threads yet. At most `waiting_max` questions wait.
     pub fn new(waiting_max: usize) -> Pool {
-        let (sender, receiver) = unbounded();
+        let (connects, rechecks) = (unbounded(), unbounded());
         Pool {
-            sender: Mutex::new(Some(sender)),
-            receiver,
+            senders: Mutex::new(Some(Lines {
+                connects: connects.0,
+                rechecks: rechecks.0,
+            })),
+            receivers: Lines {
+                connects: connects.1,
+                rechecks: rechecks.1,
+            },
             waiting: AtomicUsize::new(0),
             waiting_max,
+            rechecks: AtomicUsize::new(0),
             expired: AtomicU64::new(0),
             running: Mutex::default(),
         }
@@ -60,12 +80,12 @@ impl Pool {
 
     /// Where a shard puts its questions; `None` once the pool has ended.
     pub fn counter(self: &Arc<Pool>) -> Option<Counter> {
-        let sender = lock(&self.sender).clone()?;
+        let senders = lock(&self.senders).clone()?;
         let pool = self.clone();
-        Some(Counter { sender, pool })
+        Some(Counter { senders, pool })
     }
 
-    /// Questions that wait or are being asked.
+    /// Clients that want to come in and wait or are being asked about.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -82,13 +102,47 @@ impl Pool {
 
     /// No more questions: threads end once they have no question and no shard can put one.
     pub fn end(&self) {
-        drop(lock(&self.sender).take());
+        drop(lock(&self.senders).take());
         // Nobody waits for these any more.
-        while self.receiver.try_recv().is_ok() {}
+        let lines = [&self.receivers.connects, &self.receivers.rechecks];
+        for line in lines {
+            while line.try_recv().is_ok() {}
+        }
+    }
+
+    /// The next question, from one line rather than from the other; none when there will be none.
+    fn next(&self, rechecks_first: bool) -> Option<Box<Question>> {
+        let Lines { connects, rechecks } = &self.receivers;
+        let (first, second) = match rechecks_first {
+            true => (rechecks, connects),
+            false => (connects, rechecks),
+        };
+        if let Ok(question) = first.try_recv().or_else(|_| second.try_recv()) {
+            return Some(question);
+        }
+        select! {
+            recv(connects) -> question => question.ok(),
+            recv(rechecks) -> question => question.ok(),
+        }
+    }
+
+    /// A question that was put in has its answer.
+    fn done(&self, question: &Question) {
+        let count = match question.is_recheck() {
+            true => &self.rechecks,
+            false => &self.waiting,
+        };
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn lock_running(&self) -> MutexGuard<'_, HashMap<Tag, Vec<Question>>> {
         lock(&self.running)
+    }
+}
+
+impl Question {
+    fn is_recheck(&self) -> bool {
+        self.request.step == AuthStep::Recheck
     }
 }
 
@@ -98,13 +152,16 @@ impl Counter {
     /// # Errors
     /// As many wait as may: the question back.
     pub fn put(&self, question: Box<Question>) -> Result<(), Box<Question>> {
-        let waiting = &self.pool.waiting;
-        if waiting.fetch_add(1, Ordering::Relaxed) >= self.pool.waiting_max {
-            waiting.fetch_sub(1, Ordering::Relaxed);
+        let pool = &self.pool;
+        let (line, count, max) = match question.is_recheck() {
+            true => (&self.senders.rechecks, &pool.rechecks, RECHECKS_WAITING_MAX),
+            false => (&self.senders.connects, &pool.waiting, pool.waiting_max),
+        };
+        if count.fetch_add(1, Ordering::Relaxed) >= max {
+            count.fetch_sub(1, Ordering::Relaxed);
             return Err(question);
         }
-        let sent = self.sender.send(question);
-        sent.map_err(|failed| failed.into_inner())
+        line.send(question).map_err(|failed| failed.into_inner())
     }
 }
 
@@ -116,20 +173,24 @@ pub fn start(authority: &Arc<Authority>, threads: usize) -> io::Result<()> {
     for number in 0..threads {
         let authority = authority.clone();
         let name = format!("auth-{number}");
-        threads::spawn(name, move || work(&authority))?;
+        // One thread takes from either line in turn, so that neither ever stands still for long.
+        let is_fair = number == 0;
+        threads::spawn(name, move || work(&authority, is_fair))?;
     }
     Ok(())
 }
 
-fn work(authority: &Authority) {
+fn work(authority: &Authority, is_fair: bool) {
     let pool = authority.pool();
-    while let Ok(question) = pool.receiver.recv() {
-        let Some(lead) = take_up(pool, question) else {
+    let mut rechecks_first = false;
+    while let Some(question) = pool.next(rechecks_first) {
+        rechecks_first = is_fair && !rechecks_first;
+        let Some(lead) = take_up(authority, question) else {
             continue;
         };
         let verdict = authority.decide(lead.shard, &lead.request);
         let key = lead.key;
-        pool.waiting.fetch_sub(1, Ordering::Relaxed);
+        pool.done(&lead);
         let followers = key.and_then(|key| pool.lock_running().remove(&key));
         for mut follower in followers.into_iter().flatten() {
             let same = follower.request.client_id == lead.request.client_id
@@ -142,16 +203,22 @@ fn work(authority: &Authority) {
                 requeue(authority, Box::new(follower));
                 continue;
             }
-            pool.waiting.fetch_sub(1, Ordering::Relaxed);
+            pool.done(&follower);
         }
     }
 }
 
 /// The question, if this thread is to ask it.
-fn take_up(pool: &Pool, question: Box<Question>) -> Option<Box<Question>> {
+fn take_up(authority: &Authority, question: Box<Question>) -> Option<Box<Question>> {
+    let pool = authority.pool();
     if question.until <= Instant::now() {
-        pool.waiting.fetch_sub(1, Ordering::Relaxed);
+        pool.done(&question);
         pool.expired.fetch_add(1, Ordering::Relaxed);
+        if question.is_recheck() {
+            // Its shard waits without an end, and asks again.
+            let verdict = Verdict::Refuse(ReasonCode::ServerBusy);
+            authority.answer(question.shard, &question.request, verdict);
+        }
         return None;
     }
     let Some(key) = question.key else {
@@ -173,9 +240,9 @@ fn take_up(pool: &Pool, question: Box<Question>) -> Option<Box<Question>> {
 /// Back into the queue; it counts as waiting all the time.
 fn requeue(authority: &Authority, question: Box<Question>) {
     let pool = authority.pool();
-    if let Some(sender) = &*lock(&pool.sender) {
+    if let Some(senders) = &*lock(&pool.senders) {
         // The receiver lives in the pool, so it is there.
-        let _ = sender.send(question);
+        let _ = senders.connects.send(question);
     }
 }
 

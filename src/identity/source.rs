@@ -19,6 +19,12 @@ pub trait Source: Send + Sync {
     /// is in, and the question is whether somebody of this name still may be, and with which rules.
     fn judge(&self, question: &AuthRequest) -> Judgement;
 
+    /// Takes for a name that nobody knows the time that a password of its own takes, so that time
+    /// does not tell names apart. False: it would be none to speak of.
+    fn pretend(&self, _: &AuthRequest) -> bool {
+        false
+    }
+
     /// Whether it can say of a client that is in whether it still may be. A token, once shown, is
     /// not there to be looked at again: its client stays until the token ends.
     fn can_recheck(&self) -> bool {
@@ -45,6 +51,8 @@ pub enum Judgement {
     Deny(ReasonCode),
     /// Not known here.
     Next,
+    /// Of a client that is in: nobody can be asked about it again, so it stays as it is.
+    Stay,
     /// It cannot say, for a reason that the operator reads. Nobody else is asked, since whoever
     /// comes next may not know what this one would have denied.
     Unavailable(String),

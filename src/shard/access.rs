@@ -3,6 +3,7 @@
 
 use super::close::Ending;
 use super::conn::{Conn, Phase};
+use super::timers::Alarm;
 use super::{Effects, Event, Refusal, Shard};
 use crate::auth::acl::{Answer, may_publish, may_subscribe};
 use crate::auth::{AuthRequest, AuthStep, Grant, Identity, Revision, Rules, acl};
@@ -13,6 +14,9 @@ use std::sync::Arc;
 
 /// Sessions that a revision looks at in one step.
 const REVISED_A_STEP: usize = 4096;
+/// How soon, and how many at a time, clients are asked about again about whom nobody could say.
+const ASKED_AGAIN_MS: u64 = 1000;
+const ASKED_AGAIN_A_STEP: usize = 1024;
 /// With fewer rules than this, going through them costs no more than looking a topic up.
 const CACHED_FROM_RULES: usize = 8;
 
@@ -332,13 +336,45 @@ impl Shard {
                 self.bind(now, id, grant);
                 self.enforce(id, fx);
             }
-            // Nobody can say: a live client is not touched for that.
+            // Nobody can say: a live client is not touched for that, and not forgotten either.
             Err(ReasonCode::ServerUnavailable | ReasonCode::ServerBusy) => {
                 self.counters.refuse(Refusal::ServerUnavailable);
+                self.ask_later(now, id);
             }
             Err(reason) => {
                 self.counters.refuse(Refusal::Revoked);
                 self.end(now, id, Ending::Refused(reason), fx);
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn ask_later(&mut self, now: Now, id: ConnId) {
+        let session = self
+            .conns
+            .get(id.0)
+            .and_then(|conn| self.sessions.get(conn.session));
+        let Some(session) = session else { return };
+        if self.unsure.is_empty() {
+            self.alarms.arm(now.ms + ASKED_AGAIN_MS, Alarm::AskAgain);
+        }
+        self.unsure.push_back(session.client_id.clone());
+    }
+
+    /// Asks about some of those again about whom nobody could say.
+    pub(super) fn ask_again(&mut self, now: Now, fx: &mut Effects) {
+        let count = self.unsure.len().min(ASKED_AGAIN_A_STEP);
+        let some: Vec<Box<str>> = self.unsure.drain(..count).collect();
+        if !self.unsure.is_empty() {
+            self.alarms.arm(now.ms + ASKED_AGAIN_MS, Alarm::AskAgain);
+        }
+        for client_id in some {
+            let session = self
+                .find_session(&client_id)
+                .and_then(|slot| self.sessions.get(slot));
+            if let Some(id) = session.and_then(|session| session.conn) {
+                self.recheck(now, id, fx);
             }
         }
     }

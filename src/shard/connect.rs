@@ -146,9 +146,15 @@ impl Shard {
         conn.undecided = false;
         let is_up = conn.phase == Phase::Up;
         let is_recheck = is_up && conn.rare.as_ref().is_none_or(|rare| !rare.reauthenticating);
+        let verdict = match verdict {
+            // Who is not in cannot stay.
+            Verdict::Stay if !is_recheck => Verdict::Refuse(ReasonCode::NotAuthorized),
+            verdict => verdict,
+        };
         match verdict {
             Verdict::Pending => conn.undecided = !is_recheck,
             Verdict::Challenge { .. } if is_recheck => {}
+            Verdict::Stay => {}
             Verdict::Challenge { data, state } => {
                 conn.rare_mut().auth_state = state;
                 self.send_auth(id, ReasonCode::ContinueAuthentication, Some(&data), fx)

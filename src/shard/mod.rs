@@ -109,6 +109,9 @@ pub struct Shard {
     durable: Option<Box<durable::Durable>>,
     alarms: Calendar<Alarm>,
     revising: VecDeque<access::Revising>,
+    /// Clients that are in and were to be looked at again, when nobody could say: they are asked
+    /// about until somebody can.
+    unsure: VecDeque<Box<str>>,
     /// Grows with each reload: what was decided under older rules for everybody does not count.
     access_version: u32,
     authenticator: Box<dyn Authenticator>,
@@ -150,6 +153,7 @@ impl Shard {
             durable: is_durable.then(|| Box::new(durable::Durable::restoring())),
             alarms: Calendar::default(),
             revising: VecDeque::new(),
+            unsure: VecDeque::new(),
             access_version: 0,
             authenticator,
             counters: Counters::default(),

@@ -20,6 +20,8 @@ pub(super) enum Alarm {
     Session(u32),
     /// Expired retained messages.
     Sweep,
+    /// Clients about whom nobody could say.
+    AskAgain,
 }
 
 impl Shard {
@@ -59,6 +61,7 @@ impl Shard {
                 match alarm {
                     Alarm::Connection(id) => self.wake_connection(now, id, fx),
                     Alarm::Session(slot) => self.wake_session(now, slot, fx),
+                    Alarm::AskAgain => self.ask_again(now, fx),
                     Alarm::Sweep => {
                         self.sweep_armed = false;
                         self.sweep_retained(now);

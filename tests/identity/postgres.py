@@ -225,7 +225,7 @@ class Postgres:
 
     # Content
 
-    def sql(self, text, database="mqtt", user="admin"):
+    def sql(self, text, database="mqtt", user="admin", within=PATIENCE_S):
         """Carries out statements, and returns what they print."""
         command = [os.path.join(binaries(), "psql"), "-X", "-q", "-A", "-t"]
         command += ["-v", "ON_ERROR_STOP=1", "-h", self.folder, "-p", str(self.port)]
@@ -234,7 +234,7 @@ class Postgres:
             input="SET client_min_messages = warning;\n" + text,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=within,
         )
         if done.returncode:
             raise RuntimeError(f"psql: {done.stderr}")

@@ -1,7 +1,9 @@
 """Rows that change: clients are off, or have other rights, within a second."""
 
+import os
 import time
 
+from postgres import ROOT
 from rig import Rig
 from suite import case, equal, holds
 
@@ -131,3 +133,41 @@ def without_triggers_the_time_to_live_does_it(context):
     equal(rig.code("u", "p", "c"), 0)
     postgres.sql("DELETE FROM mqtt_user")
     rig.wait_code(4, "u", "p", "c", within=3)
+
+
+@case()
+def a_change_is_not_forgotten_while_nobody_can_say(context):
+    """A rule changes, and when clients are looked at again the table is away."""
+    postgres, rig = begin(context)
+    client = rig.client("u", "p", v5=True)
+    equal(client.publish("a"), 0x10)
+    change = "UPDATE mqtt_acl SET allow = 0; ALTER TABLE mqtt_acl RENAME TO elsewhere;"
+    postgres.sql(f"BEGIN; {change} COMMIT")
+    rig.wait_log("mqtt_acl.* does not exist")
+    # It stays, with what was known of it.
+    equal(client.publish("a"), 0x10)
+    postgres.sql("ALTER TABLE elsewhere RENAME TO mqtt_acl")
+    deadline = time.monotonic() + 6
+    while client.publish("a") != 0x87:
+        holds(time.monotonic() < deadline, "the rule that changed")
+        time.sleep(0.05)
+
+
+@case()
+def triggers_are_made_and_dropped(context):
+    """What the mirror takes for the database's word depends on them."""
+    postgres = context.lab.postgres
+    postgres.reset()
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
+    rig = Rig(context, mirror="true", keepalive="1s", settings="[auth]\nmemo_s = 0\n").load()
+    rig.wait_log("no triggers")
+    start = len(rig.log())
+    with open(os.path.join(ROOT, "etc/sql/pgsql_notify.sql")) as file:
+        postgres.sql(file.read(), user="mqtt")
+    rig.wait_log("listening for changes", start)
+    start = len(rig.log())
+    postgres.sql("ALTER TABLE mqtt_user DISABLE TRIGGER USER")
+    rig.wait_log("no triggers", start)
+    # From here on nobody tells of a new user, and it is asked for.
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('v', 'p')")
+    equal([rig.code("u", "p"), rig.code("v", "p")], [0, 0])

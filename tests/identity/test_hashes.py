@@ -5,9 +5,12 @@ import subprocess
 import sys
 import tomllib
 
+import bcrypt
+from argon2 import PasswordHasher
+from fleet import cpu_seconds
 from postgres import quoted
 from rig import Rig
-from suite import PATIENCE_S, case, equal
+from suite import PATIENCE_S, case, equal, holds
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 with open(os.path.join(FOLDER, "hashes.toml"), "rb") as file:
@@ -82,3 +85,24 @@ def char_columns_and_null(context):
     rig = Rig(context).load()
     equal([rig.code("u", "p"), rig.code("null", ""), rig.code("null", "x")], [0, 4, 4])
     equal([rig.code("empty", "x"), rig.code("u", "p   ")], [4, 4])
+
+
+@case(("bcrypt",), ("argon2",))
+def time_does_not_tell_names_apart(context, form):
+    """A name that is not in the table takes as long as one that is."""
+    postgres = context.lab.postgres
+    postgres.sql("ALTER TABLE mqtt_user ALTER password TYPE text")
+    slow = {
+        "bcrypt": lambda: bcrypt.hashpw(b"p", bcrypt.gensalt(9)).decode(),
+        "argon2": lambda: PasswordHasher(time_cost=4, memory_cost=8192, parallelism=1).hash("p"),
+    }
+    postgres.sql(f"INSERT INTO mqtt_user (username, password) VALUES ('u', {quoted(slow[form]())})")
+    rig = Rig(context, password_hash=form, acl_query=None, super_query=None).load()
+    equal(rig.code("u", "x"), 4)
+    spent = {}
+    for user in ("u", "nobody"):
+        before = cpu_seconds(rig.process.pid)
+        equal([rig.code(user, f"x{i}") for i in range(20)], [4] * 20)
+        spent[user] = cpu_seconds(rig.process.pid) - before
+    # What each costs is measured in CPU, so that a busy machine tells nothing.
+    holds(0.5 * spent["u"] < spent["nobody"] < 2 * spent["u"], spent)

@@ -46,6 +46,13 @@ def since_when_and_how_many(context):
 
 
 @case()
+def a_source_that_the_chain_does_not_name(context):
+    rig = Rig(context, settings='[auth]\nchain = "users"\n')
+    said, _ = rig.ctl("plugins", "load", rig.plugin)
+    holds("warning: auth.chain does not name postgres, so it is not asked" in said, said)
+
+
+@case()
 def a_source_that_never_was_there(context):
     rig = Rig(context, server="127.0.0.1:1")
     rig.ctl("plugins", "load", rig.plugin)

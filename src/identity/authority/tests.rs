@@ -301,3 +301,56 @@ fn a_listener_may_be_stricter_or_open() {
     asked.username = None;
     assert_eq!(world.gate.ask(&asked), refused);
 }
+
+fn recheck(attempt: u32) -> AuthRequest {
+    let mut asked = question("u", "p", "c");
+    (asked.attempt, asked.step, asked.password) = (attempt, AuthStep::Recheck, None);
+    asked.voucher = number_of("users");
+    asked
+}
+
+#[test]
+fn who_is_in_is_told_of_when_its_turn_comes_too_late() {
+    let mut options = options();
+    options.deadline = Duration::ZERO;
+    let world = world(options);
+    world.gate.put(recheck(1)).unwrap();
+    let busy = Verdict::Refuse(ReasonCode::ServerBusy);
+    assert_eq!(world.hear(), Heard::Verdict(1, busy));
+    // Nobody waits for this one, whose shard has answered by then.
+    world.gate.put(question("u", "p", "c")).unwrap();
+    world.gate.put(recheck(2)).unwrap();
+    let busy = Verdict::Refuse(ReasonCode::ServerBusy);
+    assert_eq!(world.hear(), Heard::Verdict(2, busy));
+}
+
+#[test]
+fn many_who_are_in_do_not_hold_up_who_comes() {
+    let mut options = options();
+    options.threads = 2;
+    let mut world = world(options);
+    // More than there are threads, and than those who want to come in may wait.
+    for attempt in 0..20 {
+        world.gate.put(recheck(attempt)).unwrap();
+    }
+    world.wait_asked(2);
+    world.put(question("v", "p", "c"), 100);
+    let mut before = 0;
+    loop {
+        world.say.send(allow()).unwrap();
+        match world.hear() {
+            Heard::Verdict(100, _) => break,
+            _ => before += 1,
+        }
+    }
+    assert!(before <= 4, "{before} before it");
+}
+
+#[test]
+fn who_cannot_be_asked_about_stays() {
+    let world = world(options());
+    let mut asked = recheck(1);
+    asked.voucher = number_of("jwt");
+    world.gate.put(asked).unwrap();
+    assert_eq!(world.hear(), Heard::Verdict(1, Verdict::Stay));
+}

@@ -123,6 +123,10 @@ impl Source for Plugin {
     fn judge(&self, question: &AuthRequest) -> Judgement {
         self.source.judge(question)
     }
+
+    fn pretend(&self, question: &AuthRequest) -> bool {
+        self.source.pretend(question)
+    }
 }
 
 /// What the server says of log-in and queries.

@@ -199,7 +199,17 @@ impl Plugins {
     fn start(&self, name: Name) -> Result<(Loaded, Vec<String>), String> {
         let path = self.find(name.kind())?;
         let file = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let (running, warnings) = self.run(name.kind(), &path)?;
+        let (running, mut warnings) = self.run(name.kind(), &path)?;
+        let source = name.kind().source();
+        if self
+            .authority
+            .upgrade()
+            .is_some_and(|authority| !authority.asks(source))
+        {
+            warnings.push(format!(
+                "auth.chain does not name {source}, so it is not asked"
+            ));
+        }
         let loaded = Loaded {
             name,
             file,
@@ -303,6 +313,10 @@ impl<T: Source> Source for Shared<T> {
 
     fn judge(&self, question: &AuthRequest) -> Judgement {
         self.0.judge(question)
+    }
+
+    fn pretend(&self, question: &AuthRequest) -> bool {
+        self.0.pretend(question)
     }
 
     fn can_recheck(&self) -> bool {

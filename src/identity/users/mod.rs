@@ -167,6 +167,12 @@ impl Users {
         Ok(())
     }
 
+    /// Any user, for a comparison that nobody passes.
+    fn any(&self) -> Option<Arc<User>> {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users.values().next().cloned()
+    }
+
     fn judge_password(&self, question: &AuthRequest) -> Judgement {
         let Some(user) = question
             .username
@@ -240,6 +246,15 @@ impl Source for Users {
 
     fn is_active(&self) -> bool {
         self.count() > 0
+    }
+
+    fn pretend(&self, question: &AuthRequest) -> bool {
+        let shown = question.password.as_deref().unwrap_or_default();
+        let any = self.any();
+        any.is_some_and(|user| {
+            PasswordFormat::Argon2.verify(shown, &user.password, None);
+            true
+        })
     }
 
     fn judge(&self, question: &AuthRequest) -> Judgement {

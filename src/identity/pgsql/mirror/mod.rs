@@ -158,6 +158,8 @@ impl Mirror {
             Some(user) => {
                 if let Err(why) = state.users.put(name, user) {
                     state.users.remove(name);
+                    // So that nobody is told that there is no such user.
+                    state.is_live = false;
                     crate::log_limited!(warn, 1, "a user is not mirrored: {why}");
                 }
             }
