@@ -109,6 +109,10 @@ impl Pace {
                 |count: &Count| count.held_until <= now && now - count.since > options.window;
             stripe.retain(|_, count| !over(count));
             if stripe.len() >= GUARD_ENTRIES_MAX / STRIPES {
+                // Whoever floods the table lets nobody out who is held off.
+                stripe.retain(|_, count| count.held_until > now);
+            }
+            if stripe.len() >= GUARD_ENTRIES_MAX / STRIPES {
                 stripe.clear();
             }
         }
@@ -227,6 +231,21 @@ mod tests {
         for minutes in 0..10 {
             assert!(!pace.connects(&slow, now + Duration::from_secs(60 * minutes)));
         }
+    }
+
+    #[test]
+    fn a_flood_of_names_lets_nobody_out() {
+        let pace = pace();
+        let now = Instant::now();
+        let guesser = question("u", "wrong", "c");
+        for _ in 0..4 {
+            pace.failed(&guesser, now);
+        }
+        assert!(pace.is_held(&guesser, now));
+        for i in 0..2 * GUARD_ENTRIES_MAX {
+            pace.connects(&question("u", "p", &i.to_string()), now);
+        }
+        assert!(pace.is_held(&guesser, now));
     }
 
     #[test]
