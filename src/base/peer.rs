@@ -66,7 +66,7 @@ pub enum CertificateName {
 
 impl PeerCertificate {
     /// This name, if the certificate has it.
-    pub fn name(&self, which: CertificateName) -> Option<&str> {
+    pub fn name_of(&self, which: CertificateName) -> Option<&str> {
         let name = match which {
             CertificateName::CommonName => self.common_name.as_deref(),
             CertificateName::Subject => Some(&*self.subject),

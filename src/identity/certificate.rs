@@ -15,7 +15,7 @@ impl Source for Certificates {
     /// A client without a certificate, or whose certificate lacks the name, is for others to know.
     fn judge(&self, question: &AuthRequest) -> Judgement {
         let certificate = question.peer.certificate();
-        let name = certificate.and_then(|known| known.name(self.0));
+        let name = certificate.and_then(|known| known.name_of(self.0));
         match name {
             Some(name) if question.method.is_none() => {
                 let grant = Grant {

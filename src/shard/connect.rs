@@ -268,7 +268,7 @@ impl Shard {
     fn certified_client_id(&self, id: ConnId) -> Option<Box<str>> {
         let which = self.options.mqtt.certificate_client_id?;
         let certificate = self.conns.get(id.0)?.peer.certificate()?;
-        certificate.name(which).map(Into::into)
+        certificate.name_of(which).map(Into::into)
     }
 
     fn pending(
