@@ -15,8 +15,8 @@ KEEP_ALIVE_S = 3600
 # Who is refused comes again after this, then after twice as long, and so on.
 PAUSE_S = 1
 PAUSE_MAX_S = 20
-# A loopback address has 28,000 ports.
-CLIENTS_OF_ADDRESS = 20_000
+# A loopback address has 28,000 ports, and each that was used rests for a minute.
+ADDRESSES = 32
 
 
 class Device:
@@ -25,7 +25,7 @@ class Device:
         body = wire.text("MQTT") + bytes([4, CONNECT_FLAGS]) + struct.pack("!H", KEEP_ALIVE_S)
         body += wire.text(name) + wire.text(name) + wire.text(fleet.password)
         self.connect = wire.packet(wire.CONNECT, body)
-        self.source = f"127.0.0.{1 + number // CLIENTS_OF_ADDRESS}"
+        self.source = f"127.0.0.{1 + number % ADDRESSES}"
         self.number = number
         self.socket = None
         self.is_up = False
@@ -49,9 +49,8 @@ class Fleet:
 
     def close(self):
         """Everybody is gone at once."""
-        for device in self.devices:
-            if device.socket is not None:
-                self._drop(device)
+        for device in self.by_fd.copy().values():
+            self._drop(device)
 
     def storm(self, within):
         """Everybody comes, all at once and again until all are in; the seconds that it took, and of
