@@ -70,7 +70,7 @@ pub const USER_PASSWORD_BYTES_MAX: usize = 1024;
 pub const USERS_MAX: usize = 100_000;
 /// Most bans that hold at a time.
 pub const BANS_MAX: usize = 10_000;
-/// Clients that are in and wait to be looked at again, in the process; the others' turn comes later.
+/// Clients that are in and wait to be looked at again, in the process; others do so later.
 pub const RECHECKS_WAITING_MAX: usize = 4096;
 /// Clients, users and addresses whose failures and connects are counted.
 pub const GUARD_ENTRIES_MAX: usize = 1 << 16;

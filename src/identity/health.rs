@@ -1,7 +1,7 @@
 //! Whether a source can be asked. One question that has no answer may be the fault of who is asked
-//! about; after some in a row it is the source's. While it cannot be asked, one question at a time is let through to see
-//! whether it is back, and all others are answered at once: threads that wait for a dead database
-//! are threads that others wait for.
+//! about; after some in a row it is the source's. While it cannot be asked, one question at a time
+//! is let through to see whether it is back, and all others are answered at once: threads that wait
+//! for a dead database are threads that others wait for.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
