@@ -1,8 +1,11 @@
 //! Options of every kind of load.
 
 use super::broker::BrokerArgs;
+use super::crew::CrewArgs;
 use super::values;
+use crate::crew::Place;
 use crate::host::limits;
+use crate::host::process::Watched;
 use crate::measure::clock::now_ns;
 use crate::net::sources;
 use crate::scenario::{Common, Users};
@@ -28,7 +31,9 @@ pub struct CommonArgs {
     /// A file with a line USER:PASSWORD for each client in turn
     #[arg(long, value_name = "FILE", conflicts_with = "username")]
     credentials: Option<PathBuf>,
-    /// Executors, each on a thread of its own
+    #[command(flatten)]
+    pub crew: CrewArgs,
+    /// Executors of a process, each on a thread of its own
     #[arg(long, default_value = "1")]
     shards: NonZeroUsize,
     /// Use this many loopback source addresses (default: as many as the ports need)
@@ -64,33 +69,49 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
+    /// Of one process.
     pub fn shards(&self) -> usize {
         self.shards.get()
     }
 
+    /// Of all processes.
+    pub fn executors(&self) -> usize {
+        self.shards() * self.crew.processes()
+    }
+
+    /// Whose processor time and memory this process looks at: workers leave it to the leader.
+    ///
     /// # Errors
-    /// A sentence: what is not understood or not there.
-    pub fn resolve(&self, connections: usize) -> Result<Common, String> {
-        let (broker, transport) = self.broker.resolve()?;
+    /// A sentence: it is not there.
+    pub fn watched(&self, place: &Place<'_>) -> Result<Watched, String> {
+        if self.pid.is_empty() || matches!(place, Place::Worker(..)) {
+            return Ok(Watched::Nobody);
+        }
         for pid in &self.pid {
             if crate::host::process::usage(&[*pid]).is_none() {
                 return Err(format!("there is no process {pid} on this host"));
             }
         }
+        Ok(Watched::Processes(self.pid.clone()))
+    }
+
+    /// # Errors
+    /// A sentence: what is not understood or not there.
+    pub fn resolve(&self, connections: usize, run: u32) -> Result<Common, String> {
+        let (broker, transport) = self.broker.resolve()?;
         Ok(Common {
             broker,
             version: self.mqtt,
             transport,
             users: self.users()?,
-            shards: self.shards.get(),
+            shards: self.executors(),
             sources: self.sources(connections, broker.ip())?.into(),
             connect_rate_per_s: self.connect_rate,
             parallel: self.parallel.get(),
             connect_timeout_ns: self.connect_timeout,
             keep_alive_s: self.keep_alive,
             receive_maximum: self.receive_maximum,
-            pids: self.pid.clone(),
-            run: run_id(),
+            run,
         })
     }
 
@@ -134,7 +155,7 @@ impl CommonArgs {
 }
 
 /// Differs from that of other runs on this host, and most likely elsewhere.
-fn run_id() -> u32 {
+pub fn run_id() -> u32 {
     let mixed = now_ns() ^ u64::from(std::process::id()) << 32;
     (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as u32
 }

@@ -39,7 +39,7 @@ pub struct DashboardArgs {
 impl DashboardArgs {
     /// One more an executor stores.
     pub fn connections(&self) -> usize {
-        self.dashboards as usize + self.common.shards()
+        self.dashboards as usize + self.common.executors()
     }
 
     /// # Errors

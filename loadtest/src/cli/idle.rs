@@ -40,7 +40,7 @@ pub struct IdleArgs {
 impl IdleArgs {
     /// One more an executor publishes.
     pub fn connections(&self) -> usize {
-        self.connections as usize + self.common.shards()
+        self.connections as usize + self.common.executors()
     }
 
     /// # Errors

@@ -3,6 +3,7 @@
 mod broker;
 mod churn;
 mod common;
+mod crew;
 mod dashboards;
 mod file;
 mod flow;
@@ -10,10 +11,14 @@ mod idle;
 mod storm;
 mod values;
 
+use crate::crew::Place;
+use crate::host;
+use crate::host::limits::Demand;
 use crate::report::{Report, compare};
-use crate::{host, run};
+use crate::run::Setup;
 use clap::{CommandFactory, Parser, Subcommand};
-use common::CommonArgs;
+use common::{CommonArgs, run_id};
+use crew::JoinArgs;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::Write;
 use std::path::PathBuf;
@@ -45,6 +50,8 @@ struct Cli {
     /// Compare two runs by what --json wrote
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
     compare: Option<Vec<PathBuf>>,
+    #[command(flatten)]
+    join: JoinArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,8 +101,8 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
-    let cli = match parse(&words) {
-        Ok(cli) => cli,
+    let (cli, words) = match parse(&words) {
+        Ok(parsed) => parsed,
         Err(Unparsed::Clap(error)) => error.exit(),
         Err(Unparsed::File(sentence)) => return refuse(&sentence),
     };
@@ -104,6 +111,12 @@ pub fn main() -> ExitCode {
             compare: Some(files),
             ..
         } => compare::compare(&files[0], &files[1]).map(|text| show(&text)),
+        Cli {
+            join: join @ JoinArgs {
+                join: Some(leader), ..
+            },
+            ..
+        } => work(join, leader),
         Cli {
             command: Some(Command::Compare { a, b }),
             ..
@@ -123,7 +136,7 @@ pub fn main() -> ExitCode {
         Cli {
             command: Some(command),
             ..
-        } => return load(command),
+        } => return load(command, &words),
         Cli { command: None, .. } => Err("a kind of load is missing; see --help".into()),
     };
     match done {
@@ -139,8 +152,23 @@ fn doctor(connections: u64, sources: u64) -> ExitCode {
     ExitCode::from(if fits >= connections { 0 } else { EXIT_FAILED })
 }
 
+/// Is a worker.
+fn work(join: &JoinArgs, leader: &str) -> Result<(), String> {
+    let interrupt = interruptible()?;
+    join.work(leader, |words, place, source| {
+        let mut all = vec!["loadtest".to_owned()];
+        all.extend(words.iter().cloned());
+        if let Some(source) = source {
+            all.push(format!("--source={source}"));
+        }
+        let (cli, _) = parse(&all).map_err(Unparsed::sentence)?;
+        let command = cli.command.ok_or("the leader names no kind of load")?;
+        command.run_at(place, &interrupt).map(|_| ())
+    })
+}
+
 /// Runs a kind of load, and tells of it.
-fn load(command: &Command) -> ExitCode {
+fn load(command: &Command, words: &[String]) -> ExitCode {
     let (json, page) = match command.common() {
         Some(common) => (common.json, common.report.as_deref()),
         None => (false, None),
@@ -151,7 +179,7 @@ fn load(command: &Command) -> ExitCode {
         Ok(file) => file,
         Err((path, error)) => return refuse(&format!("{}: {error}", path.display())),
     };
-    let report = match interruptible().and_then(|interrupt| command.run(&interrupt)) {
+    let report = match interruptible().and_then(|interrupt| command.run(words, &interrupt)) {
         Ok(report) => report,
         Err(sentence) => return refuse(&sentence),
     };
@@ -181,12 +209,9 @@ fn refuse(sentence: &str) -> ExitCode {
 /// A sentence: the words are not understood, or this host does not allow the run.
 pub fn run_words(words: &[&str], interrupt: &Arc<AtomicBool>) -> Result<Report, String> {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let cli = parse(&words).map_err(|error| match error {
-        Unparsed::Clap(error) => error.to_string(),
-        Unparsed::File(sentence) => sentence,
-    })?;
+    let (cli, words) = parse(&words).map_err(Unparsed::sentence)?;
     match &cli.command {
-        Some(command) => command.run(interrupt),
+        Some(command) => command.run(&words, interrupt),
         None => Err("a kind of load is missing".into()),
     }
 }
@@ -197,18 +222,28 @@ enum Unparsed {
     File(String),
 }
 
+impl Unparsed {
+    fn sentence(self) -> String {
+        match self {
+            Unparsed::Clap(error) => error.to_string(),
+            Unparsed::File(sentence) => sentence,
+        }
+    }
+}
+
 /// Reads a command line; a scenario file becomes the words that it stands for, before those that
-/// follow it.
-fn parse(words: &[String]) -> Result<Cli, Unparsed> {
+/// follow it. Gives all of them, too, without the program's name.
+fn parse(words: &[String]) -> Result<(Cli, Vec<String>), Unparsed> {
     let cli = Cli::try_parse_from(words).map_err(Unparsed::Clap)?;
     let Some(Command::Run { file, options }) = &cli.command else {
-        return Ok(cli);
+        return Ok((cli, words[1..].to_vec()));
     };
     let text = file::read(file).map_err(Unparsed::File)?;
     let mut all = vec![words[0].clone()];
     all.extend(file::words(file, &text, &Cli::command()).map_err(Unparsed::File)?);
     all.extend(options.iter().cloned());
-    Cli::try_parse_from(all).map_err(Unparsed::Clap)
+    let cli = Cli::try_parse_from(&all).map_err(Unparsed::Clap)?;
+    Ok((cli, all.split_off(1)))
 }
 
 /// The list of those that come with the load tester, or the text of one.
@@ -234,7 +269,21 @@ impl Command {
         }
     }
 
-    fn run(&self, interrupt: &Arc<AtomicBool>) -> Result<Report, String> {
+    /// Runs it here, or leads those who do.
+    fn run(&self, words: &[String], interrupt: &Arc<AtomicBool>) -> Result<Report, String> {
+        let crew = self
+            .common()
+            .and_then(|common| common.crew.crew(words, run_id()));
+        let place = crew.map_or(Place::Alone, Place::Leader);
+        let report = self.run_at(place, interrupt)?;
+        report.ok_or_else(|| "a worker has no report".into())
+    }
+
+    fn run_at(
+        &self,
+        place: Place<'_>,
+        interrupt: &Arc<AtomicBool>,
+    ) -> Result<Option<Report>, String> {
         let connections = match self {
             Command::Idle(args) => args.connections(),
             Command::Flow(args) => args.connections(),
@@ -243,18 +292,35 @@ impl Command {
             Command::Dashboards(args) => args.connections(),
             _ => 0,
         };
-        let Some(common) = self.common() else {
+        let Some(args) = self.common() else {
             return Err("this is no kind of load".into());
         };
-        let common = common.resolve(connections)?;
-        host::limits::prepare(connections, common.shards, common.sources.len())?;
-        let (shards, pids) = (common.shards, common.pids.clone());
+        let run = match &place {
+            Place::Alone => run_id(),
+            Place::Leader(crew) => crew.run,
+            Place::Worker(task, _) => task.run,
+        };
+        let common = args.resolve(connections, run)?;
+        let demand = Demand {
+            own: connections as u64,
+            together: connections as u64,
+            shards: args.shards() as u64,
+            sources: common.sources.len() as u64,
+        };
+        if let Some(demand) = place.part_of(demand) {
+            host::limits::prepare(demand)?;
+        }
+        let setup = Setup {
+            shards: args.shards(),
+            broker: args.watched(&place)?,
+            interrupt: interrupt.clone(),
+        };
         match self {
-            Command::Idle(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
-            Command::Flow(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
-            Command::Storm(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
-            Command::Churn(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
-            Command::Dashboards(args) => run::run(args.scenario(common)?, shards, &pids, interrupt),
+            Command::Idle(args) => place.run(args.scenario(common)?, &setup),
+            Command::Flow(args) => place.run(args.scenario(common)?, &setup),
+            Command::Storm(args) => place.run(args.scenario(common)?, &setup),
+            Command::Churn(args) => place.run(args.scenario(common)?, &setup),
+            Command::Dashboards(args) => place.run(args.scenario(common)?, &setup),
             _ => unreachable!("the others have no options in common"),
         }
     }

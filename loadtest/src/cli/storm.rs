@@ -55,7 +55,7 @@ enum Session {
 impl StormArgs {
     /// One more an executor publishes.
     pub fn connections(&self) -> usize {
-        self.clients as usize + self.common.shards()
+        self.clients as usize + self.common.executors()
     }
 
     /// # Errors

@@ -8,27 +8,33 @@ const FILES_ELSE: u64 = 32;
 /// The kernel's default, if the range cannot be read.
 const PORTS_DEFAULT: u64 = 28_232;
 
+/// What a process is to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand {
+    /// Connections of this process, and of all on this host together.
+    pub own: u64,
+    pub together: u64,
+    /// Executors of this process.
+    pub shards: u64,
+    pub sources: u64,
+}
+
 /// Raises the limit on open files to the most that is allowed and says whether that and the ports
 /// suffice.
 ///
 /// # Errors
 /// A sentence: what there is too little of, and the command that gives more.
-pub fn prepare(connections: usize, shards: usize, sources: usize) -> Result<(), String> {
+pub fn prepare(demand: Demand) -> Result<(), String> {
     let files_max = raise_files();
-    check(
-        connections as u64,
-        shards as u64,
-        sources as u64,
-        Host {
-            files_max,
-            ports: ports(),
-        },
-    )
+    let ports = ports();
+    check(demand, Host { files_max, ports })
 }
 
-/// Source addresses that are needed on loopback so that the ports suffice.
+/// Source addresses with which no connection waits for its port: the kernel goes through one half
+/// of an address's ports, and through all of that half before it tries the other, so that once the
+/// first half is in use each further connection takes a millisecond.
 pub fn sources_needed(connections: usize) -> usize {
-    connections.div_ceil(ports().max(1) as usize)
+    connections.div_ceil((ports() / 2).max(1) as usize)
 }
 
 struct Host {
@@ -37,16 +43,17 @@ struct Host {
     ports: u64,
 }
 
-fn check(connections: u64, shards: u64, sources: u64, host: Host) -> Result<(), String> {
-    let files = connections + shards * FILES_PER_SHARD + FILES_ELSE;
+fn check(demand: Demand, host: Host) -> Result<(), String> {
+    let files = demand.own + demand.shards * FILES_PER_SHARD + FILES_ELSE;
     if files > host.files_max {
         return Err(format!(
-            "{connections} connections need {files} open files and this process may have {}: \
-             raise the hard limit with `ulimit -Hn {files}` as root before the start",
-            host.files_max
+            "{} connections need {files} open files and this process may have {}: raise the hard \
+             limit with `ulimit -Hn {files}` as root before the start, or let several processes \
+             make them: --workers",
+            demand.own, host.files_max
         ));
     }
-    let sources = sources.max(1);
+    let (connections, sources) = (demand.together, demand.sources.max(1));
     if connections > sources * host.ports {
         return Err(format!(
             "{connections} connections from {sources} source {} need more than the {} ports that \
@@ -94,10 +101,20 @@ mod tests {
         ports: 28_232,
     };
 
+    /// So many connections of a process that is alone.
+    fn alone(connections: u64, shards: u64, sources: u64) -> Demand {
+        Demand {
+            own: connections,
+            together: connections,
+            shards,
+            sources,
+        }
+    }
+
     #[test]
     fn counts_files() {
-        assert_eq!(check(19_952, 1, 1, HOST), Ok(()));
-        let error = check(20_000, 2, 1, HOST).unwrap_err();
+        assert_eq!(check(alone(19_952, 1, 1), HOST), Ok(()));
+        let error = check(alone(20_000, 2, 1), HOST).unwrap_err();
         assert!(
             error.contains("20064 open files") && error.contains("may have 20000"),
             "{error}"
@@ -110,9 +127,13 @@ mod tests {
             files_max: 1 << 30,
             ..HOST
         };
-        assert_eq!(check(28_232, 1, 1, host()), Ok(()));
-        assert_eq!(check(28_233, 1, 2, host()), Ok(()));
-        let error = check(1_000_000, 1, 2, host()).unwrap_err();
+        assert_eq!(check(alone(28_232, 1, 1), host()), Ok(()));
+        assert_eq!(check(alone(28_233, 1, 2), host()), Ok(()));
+        let worker = Demand {
+            together: 1_000_000,
+            ..alone(10_000, 1, 2)
+        };
+        let error = check(worker, host()).unwrap_err();
         assert!(
             error.ends_with("give at least 36 with --sources"),
             "{error}"

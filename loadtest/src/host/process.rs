@@ -11,6 +11,29 @@ pub struct Usage {
     pub resident_bytes: u64,
 }
 
+/// Whose processor time and memory are looked at.
+#[derive(Clone, Debug, Default)]
+pub enum Watched {
+    #[default]
+    Nobody,
+    /// Processes of this host, together.
+    Processes(Vec<u32>),
+}
+
+impl Watched {
+    pub fn is_nobody(&self) -> bool {
+        matches!(self, Watched::Nobody)
+    }
+
+    /// Nothing if it cannot be known.
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            Watched::Nobody => None,
+            Watched::Processes(pids) => usage(pids),
+        }
+    }
+}
+
 /// What these processes use together; nothing if there are none, or one of them is not there.
 pub fn usage(pids: &[u32]) -> Option<Usage> {
     let mut sum = None;

@@ -1,6 +1,7 @@
 //! Distributions of times.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Shorter times count as this one, in nanoseconds.
 const MIN_NS: u64 = 1_000;
@@ -9,9 +10,33 @@ const MAX_NS: u64 = 600_000_000_000;
 
 /// A distribution, exact to three digits (and half a microsecond) from 1 µs to 10 minutes. It
 /// takes some 200 KB.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Buckets", into = "Buckets")]
 pub struct Latency {
     histogram: Histogram<u64>,
+}
+
+/// A distribution in words: a time of each bucket that is not empty, and its count. Made again
+/// from them it is the same, bucket for bucket.
+#[derive(Serialize, Deserialize)]
+struct Buckets(Vec<(u64, u64)>);
+
+impl From<Latency> for Buckets {
+    fn from(latency: Latency) -> Buckets {
+        let recorded = latency.histogram.iter_recorded();
+        let pairs = recorded.map(|at| (at.value_iterated_to(), at.count_at_value()));
+        Buckets(pairs.collect())
+    }
+}
+
+impl From<Buckets> for Latency {
+    fn from(buckets: Buckets) -> Latency {
+        let mut latency = Latency::default();
+        for (ns, count) in buckets.0 {
+            latency.histogram.saturating_record_n(ns, count);
+        }
+        latency
+    }
 }
 
 impl Default for Latency {
@@ -114,6 +139,22 @@ mod tests {
         assert_eq!(all.count(), 101);
         assert!((49_900..=51_600).contains(&all.quantile_ns(0.5)));
         assert!((4_990_000_000..=5_010_000_000).contains(&all.max_ns()));
+    }
+
+    #[test]
+    fn comes_back_from_words_as_it_was() {
+        let mut latency = Latency::default();
+        let mut state = 1u64;
+        for _ in 0..5000 {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            latency.record(state >> (20 + state % 30));
+        }
+        let words = serde_json::to_string(&latency).unwrap();
+        let back: Latency = serde_json::from_str(&words).unwrap();
+        assert!(back.histogram == latency.histogram);
+        assert_eq!(back.max_ns(), latency.max_ns());
     }
 
     #[test]

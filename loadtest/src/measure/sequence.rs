@@ -1,5 +1,6 @@
 //! Which messages of one stream have reached one receiver: exact, whatever the order.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
@@ -8,7 +9,7 @@ use std::ops::AddAssign;
 /// It takes 16 bytes as long as nothing is missing. Each run of missing numbers takes an entry in
 /// a tree (about 24 bytes) until its messages arrive after all, so the memory grows with the
 /// number of gaps, never with the number of messages, and the counts stay exact without a window.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Sequence {
     /// One more than the greatest number that came.
     next: u64,
@@ -17,7 +18,7 @@ pub struct Sequence {
 }
 
 /// Runs of missing numbers: the first to one past the last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Gaps(BTreeMap<u64, u64>);
 
 const _: () = assert!(size_of::<Sequence>() == 16);
@@ -34,7 +35,7 @@ pub enum Arrival {
 }
 
 /// Arrivals and losses, added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Different messages that came.
     pub delivered: u64,

@@ -2,6 +2,7 @@
 
 use ringmq::codec::{DecodeError, ReasonCode};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -33,7 +34,7 @@ pub enum Fault {
 }
 
 /// How often each fault came.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Faults(BTreeMap<String, u64>);
 
 impl Faults {

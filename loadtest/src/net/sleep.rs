@@ -1,6 +1,6 @@
 //! How an executor waits for its connections or a time, whichever comes first.
 
-use crate::measure::clock::{MS, SECOND, now_ns};
+use crate::measure::clock::{MS, SECOND, now_ns, offset_ns};
 use ringmq::net::{Poller, Watch};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -58,6 +58,8 @@ impl Sleeper {
             return Ok(());
         }
         self.armed_ns = until_ns;
+        // The timer goes by this host's own clock.
+        let until_ns = until_ns.saturating_add_signed(-offset_ns());
         let spec = Itimerspec {
             it_interval: Timespec {
                 tv_sec: 0,

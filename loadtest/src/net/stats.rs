@@ -2,9 +2,10 @@
 
 use super::fault::Faults;
 use crate::measure::latency::Latency;
+use serde::{Deserialize, Serialize};
 
 /// Connections begun, come up, refused and lost.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct FleetStats {
     /// Connections begun, retries included.
     pub attempts: u64,

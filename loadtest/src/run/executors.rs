@@ -1,9 +1,11 @@
 //! One glommio executor a shard, each on a thread of its own.
 
-use super::shared::{Shared, Totals};
+use super::shared::{Ended, Shared, Totals};
 use super::watch::Samples;
 use crate::report::Report;
 use glommio::{LocalExecutorBuilder, Placement};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -14,8 +16,8 @@ const IO_MEMORY_BYTES: usize = 64 * 1024;
 
 /// One kind of load, as [`super::run`] needs it.
 pub trait Scenario: Send + Sync + Sized + 'static {
-    /// What one executor found out.
-    type Outcome: Send + 'static;
+    /// What one executor found out; from another process it comes in words.
+    type Outcome: Serialize + DeserializeOwned + Send + 'static;
 
     /// The part of one executor. It ends early if [`Shared::is_stopping`].
     ///
@@ -44,14 +46,14 @@ pub trait Scenario: Send + Sync + Sized + 'static {
 ///
 /// # Errors
 /// The system has no thread left.
-pub(super) fn spawn<S: Scenario>(
+pub fn spawn<S: Scenario>(
     scenario: Arc<S>,
     shared: Arc<Shared>,
     shard: usize,
 ) -> Result<JoinHandle<Result<S::Outcome, String>>, String> {
     let name = format!("load-{shard}");
     let body = move || {
-        let _end = End(&shared);
+        let _ended = Ended(&shared);
         let executor = LocalExecutorBuilder::new(Placement::Unbound)
             .name("load")
             .ring_depth(RING_DEPTH)
@@ -68,18 +70,6 @@ pub(super) fn spawn<S: Scenario>(
         .name(name)
         .spawn(body)
         .map_err(|error| format!("no thread for an executor: {error}"))
-}
-
-/// Says that the executor has ended, also if it panics.
-struct End<'a>(&'a Shared);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.stop();
-        }
-        self.0.end();
-    }
 }
 
 fn ring_error(text: &str) -> String {

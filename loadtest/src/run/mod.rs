@@ -4,6 +4,6 @@ mod executors;
 mod shared;
 mod watch;
 
-pub use executors::Scenario;
-pub use shared::{Gate, Live, ROLL_NS, Shared, Totals};
-pub use watch::{Sample, Samples, run};
+pub use executors::{Scenario, spawn};
+pub use shared::{Ended, GATES, Gate, Live, ROLL_NS, Shared, Totals};
+pub use watch::{Sample, Samples, Setup, observe, run};

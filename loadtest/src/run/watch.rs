@@ -4,7 +4,7 @@
 use super::executors::{Scenario, spawn};
 use super::shared::{Shared, Totals};
 use crate::host::memory::used_bytes;
-use crate::host::process::{Usage, usage};
+use crate::host::process::{Usage, Watched, usage};
 use crate::measure::clock::{MS, SECOND, now_ns, process_cpu_ns};
 use crate::measure::latency::Latency;
 use crate::report::{Report, Row, Screen, Timeline};
@@ -21,7 +21,7 @@ pub struct Sample {
     pub at_ns: u64,
     /// Of the broker; nothing if its process is not known or not there.
     pub broker: Option<Usage>,
-    /// Processor time of the load tester.
+    /// Processor time and memory of the load tester, workers included.
     pub own_cpu_ns: u64,
     pub own_resident_bytes: Option<u64>,
     /// Of all this host's memory, what is not available.
@@ -40,39 +40,65 @@ pub struct Samples {
     pub was_interrupted: bool,
 }
 
-/// Runs a scenario to its end.
+/// What a run of any scenario needs.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Executors of this process, or of each worker.
+    pub shards: usize,
+    pub broker: Watched,
+    /// Set when the run is to end early.
+    pub interrupt: Arc<AtomicBool>,
+}
+
+/// Runs a scenario to its end in this process.
 ///
 /// # Errors
 /// A sentence: something in this host does not work.
-pub fn run<S: Scenario>(
-    scenario: S,
-    shards: usize,
-    pids: &[u32],
-    interrupt: &Arc<AtomicBool>,
-) -> Result<Report, String> {
-    let shared = Arc::new(Shared::new(shards, interrupt.clone()));
+pub fn run<S: Scenario>(scenario: S, setup: &Setup) -> Result<Report, String> {
+    let shared = Arc::new(Shared::new(setup.shards, setup.interrupt.clone()));
     let scenario = Arc::new(scenario);
+    observe(&*scenario, &shared, &setup.broker, || {
+        // If some cannot be started the others' threads end with the process.
+        let threads: Result<Vec<_>, String> = (0..setup.shards)
+            .map(|shard| spawn(scenario.clone(), shared.clone(), shard))
+            .collect();
+        let threads = threads?;
+        Ok(|| {
+            let threads = threads.into_iter();
+            threads
+                .map(|thread| thread.join().map_err(|_| "an executor failed".to_owned())?)
+                .collect()
+        })
+    })
+}
+
+/// Has a scenario begun, looks on until it is over, and makes the report. What `begin` gives waits
+/// for the outcomes of those who do it.
+///
+/// # Errors
+/// Those of `begin` and of what it gives.
+pub fn observe<S: Scenario, Join>(
+    scenario: &S,
+    shared: &Shared,
+    broker: &Watched,
+    begin: impl FnOnce() -> Result<Join, String>,
+) -> Result<Report, String>
+where
+    Join: FnOnce() -> Result<Vec<S::Outcome>, String>,
+{
     let mut samples = Samples {
-        before: Some(sample(pids, &shared)),
+        before: Some(sample(broker, shared)),
         ..Samples::default()
     };
-    let threads: Result<Vec<_>, String> = (0..shards)
-        .map(|shard| spawn(scenario.clone(), shared.clone(), shard))
-        .collect();
-    // If some could not be started the others' threads end with the process.
-    let threads = threads?;
-    let timeline = watch(&*scenario, &shared, pids, &mut samples);
-    let outcomes: Result<Vec<_>, String> = threads
-        .into_iter()
-        .map(|thread| thread.join().map_err(|_| "an executor failed".to_owned())?)
-        .collect();
-    let outcomes = outcomes?;
+    let join = begin()?;
+    let timeline = watch(scenario, shared, broker, &mut samples);
+    let outcomes = join()?;
     samples.was_interrupted = shared.is_stopping();
-    if !pids.is_empty() && !samples.was_interrupted {
+    if !broker.is_nobody() && !samples.was_interrupted {
         // The broker needs a moment to let go of what it had.
         std::thread::sleep(Duration::from_secs(1));
     }
-    samples.after = Some(sample(pids, &shared));
+    samples.after = Some(sample(broker, shared));
     let mut report = scenario.report(outcomes, &samples);
     report.timeline = timeline;
     Ok(report)
@@ -81,23 +107,23 @@ pub fn run<S: Scenario>(
 fn watch<S: Scenario>(
     scenario: &S,
     shared: &Shared,
-    pids: &[u32],
+    broker: &Watched,
     samples: &mut Samples,
 ) -> Timeline {
     let mut screen = Screen::new();
     let mut timeline = Timeline::default();
-    let began = sample(pids, shared);
+    let began = sample(broker, shared);
     let mut before = began;
     while !shared.is_ended() {
         let now = now_ns();
         let marks = scenario.marks(shared);
         let next = marks.get(samples.marks.len()).copied();
         if next.is_some_and(|at_ns| at_ns <= now) {
-            samples.marks.push(sample(pids, shared));
+            samples.marks.push(sample(broker, shared));
             continue;
         }
         if now >= before.at_ns + SECOND {
-            let latest = sample(pids, shared);
+            let latest = sample(broker, shared);
             let row = row(&began, &before, &latest, &shared.take_latency());
             let line = scenario.progress(shared, &latest.totals, &before.totals);
             screen.show(&line, scenario.done(shared, &latest.totals), &row);
@@ -134,13 +160,15 @@ fn row(began: &Sample, from: &Sample, to: &Sample, latency: &Latency) -> Row {
     }
 }
 
-fn sample(pids: &[u32], shared: &Shared) -> Sample {
+fn sample(broker: &Watched, shared: &Shared) -> Sample {
+    let totals = shared.totals();
     Sample {
-        broker: usage(pids),
-        own_cpu_ns: process_cpu_ns(),
-        own_resident_bytes: usage(&[std::process::id()]).map(|own| own.resident_bytes),
+        broker: broker.usage(),
+        own_cpu_ns: process_cpu_ns() + totals.cpu_ns,
+        own_resident_bytes: usage(&[std::process::id()])
+            .map(|own| own.resident_bytes + totals.resident_bytes),
         host_used_bytes: used_bytes(),
-        totals: shared.totals(),
+        totals,
         at_ns: now_ns(),
     }
 }

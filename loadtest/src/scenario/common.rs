@@ -16,6 +16,7 @@ pub struct Common {
     pub version: Version,
     pub transport: Transport,
     pub users: Users,
+    /// Executors of all processes.
     pub shards: usize,
     pub sources: Arc<[IpAddr]>,
     /// Connections begun a second, over all executors; 0: no limit.
@@ -26,7 +27,6 @@ pub struct Common {
     pub keep_alive_s: u16,
     /// Receive Maximum of subscribers (v5).
     pub receive_maximum: NonZeroU16,
-    pub pids: Vec<u32>,
     /// Tells this run's topics, clients and messages from those of others.
     pub run: u32,
 }

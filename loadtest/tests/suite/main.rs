@@ -1,6 +1,7 @@
 //! The load tester against brokers in this process, and against relays that plant faults.
 
 mod broker;
+mod crew;
 mod faults;
 #[allow(dead_code, reason = "the doors' tests revoke certificates, too")]
 #[path = "../../../tests/doors/pki.rs"]

@@ -15,9 +15,10 @@ use ringmq::codec::{
     Ack, AckKind, ConnAck, Forwarded, PacketType, Publish, PublishHead, QoS, ReasonCode, Role,
     Subscribe, SubscribeOptions,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Lives begun, as far as a message was sent.
     pub published: u64,

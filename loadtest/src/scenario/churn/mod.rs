@@ -12,6 +12,7 @@ use crate::report::{Report, text};
 use crate::run::{ROLL_NS, Samples, Scenario, Shared, Totals};
 use lives::{Counts, Lives};
 use ringmq::codec::QoS;
+use serde::{Deserialize, Serialize};
 use std::io;
 
 /// The longest turn, so that a wish to stop is noticed.
@@ -47,7 +48,7 @@ enum Gate {
 }
 
 /// What one executor found out.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
     stats: FleetStats,
     counts: Counts,

@@ -12,6 +12,7 @@ use crate::report::{Report, Value, text};
 use crate::run::{Samples, Scenario, Shared, Totals};
 use people::Counts;
 use ringmq::codec::QoS;
+use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug)]
 pub struct DashboardOptions {
@@ -43,7 +44,7 @@ enum Gate {
 }
 
 /// What one executor found out.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
     stats: FleetStats,
     counts: Counts,

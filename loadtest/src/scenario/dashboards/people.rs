@@ -13,11 +13,12 @@ use ringmq::codec::{
     Ack, AckKind, ConnAck, Forwarded, PacketType, Publish, PublishHead, QoS, ReasonCode, Role,
     Subscribe, SubscribeOptions,
 };
+use serde::{Deserialize, Serialize};
 
 /// Messages of the storing client that wait for an acknowledgement at most.
 const IN_FLIGHT: u16 = 100;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub published: u64,
     /// Taken over by the broker.

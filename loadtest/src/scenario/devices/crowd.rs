@@ -215,8 +215,8 @@ impl<'a> Crowd<'a> {
             delivered: tally.delivered,
             duplicated: tally.duplicated,
             reordered: tally.reordered,
-            backlog: 0,
             p99_ns: self.p99_ns,
+            ..Totals::default()
         });
         Ok(())
     }

@@ -18,6 +18,7 @@ use ringmq::codec::{
     Ack, AckKind, ConnAck, Forwarded, PacketType, Publish, PublishHead, QoS, ReasonCode, Role,
     Subscribe, SubscribeOptions,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt::Write;
 
@@ -66,7 +67,7 @@ pub enum Intent {
     End,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub published: u64,
     pub rejected: u64,

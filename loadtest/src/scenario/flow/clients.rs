@@ -14,6 +14,7 @@ use ringmq::codec::frame::Frame;
 use ringmq::codec::{
     Ack, AckKind, ConnAck, PacketType, Publish, QoS, ReasonCode, Role, Subscribe, SubscribeOptions,
 };
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
@@ -67,7 +68,7 @@ pub struct Publisher {
 }
 
 /// Rare things.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// The broker did not want them (v5).
     pub rejected: u64,

@@ -141,7 +141,7 @@ impl<'a> Worker<'a> {
             }
             let due_ns = sending.next_due_ns(&self.clients).unwrap_or(u64::MAX);
             let due_ns = due_ns.min(self.cuts.next_due_ns());
-            let longest_ns = match now_ns < stop_ns && self.shared.shards() == 1 {
+            let longest_ns = match now_ns < stop_ns && self.shared.is_single() {
                 true => TURN_NS.min(stop_ns - now_ns),
                 false => SHARED_TURN_NS,
             };
@@ -202,6 +202,7 @@ impl<'a> Worker<'a> {
             reordered: tally.reordered + replies.reordered,
             backlog: sending.map_or(0, |sending| sending.backlog),
             p99_ns: self.p99_ns,
+            ..Totals::default()
         });
         Ok(())
     }

@@ -22,6 +22,7 @@ use crate::report::{Report, text};
 use crate::run::{Samples, Scenario, Shared, Totals};
 use clients::Counts;
 use ringmq::codec::QoS;
+use serde::{Deserialize, Serialize};
 
 /// After the last executor has its clients up, so that all are there when it begins.
 const START_AFTER_NS: u64 = 10 * MS;
@@ -81,7 +82,7 @@ enum Gate {
 }
 
 /// What one executor found out.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
     shard: usize,
     stats: FleetStats,

@@ -13,6 +13,7 @@ use crate::net::ramp::Retry;
 use crate::report::{Report, Value, text};
 use crate::run::{Samples, Scenario, Shared, Totals};
 use ringmq::codec::QoS;
+use serde::{Deserialize, Serialize};
 use std::io;
 
 /// How long before the end of the hold the broker's memory is looked at.
@@ -49,7 +50,7 @@ enum Gate {
 }
 
 /// What one executor found out.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
     stats: FleetStats,
     /// Connected when the hold was over.
@@ -64,7 +65,7 @@ pub struct Outcome {
 }
 
 /// What came of those that were cut off.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Again {
     pub(super) stats: FleetStats,
     pub(super) began_ns: u64,

@@ -11,6 +11,7 @@ use crate::net::FleetStats;
 use crate::report::{Report, text};
 use crate::run::{Samples, Scenario, Shared, Totals};
 use ringmq::codec::QoS;
+use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug)]
 pub struct StormOptions {
@@ -50,7 +51,7 @@ enum Gate {
 }
 
 /// What one executor found out.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Of the first connections, and of those that came back.
     first: FleetStats,
