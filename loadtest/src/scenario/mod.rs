@@ -10,6 +10,7 @@ pub mod idle;
 mod inflight;
 pub mod storm;
 mod summary;
+mod talk;
 
 pub use common::Common;
 pub use identity::Users;

@@ -181,6 +181,59 @@ fn late_ones_are_counted() {
     assert_eq!(problems, [""; 0]);
 }
 
+/// A scenario, how many messages come on each of its connections, and how many connections those
+/// are. Every hundredth of each has the fault.
+const ALIKE: [(&str, u64, u64); 5] = [
+    ("run pairs -p 2 -s 2 -t 2 --rate 2000 -d 0.25", 250, 2),
+    ("run fan-in -p 10 -s 1 -t 10 --rate 2000 -d 0.175", 350, 1),
+    ("run fan-out -p 1 -s 4 -t 1 --rate 1000 -d 0.25", 250, 4),
+    (
+        "run telemetry -p 20 -s 1 -t 20 --rate 2000 -d 0.125 -q 0",
+        250,
+        1,
+    ),
+    (
+        "run soak -p 5 -s 5 -t 5 --rate 5000 -d 0.25 -q 0 --cut-rate 0",
+        250,
+        5,
+    ),
+];
+
+#[test]
+fn every_scenario_that_flows_counts_alike() {
+    for (words, each, connections) in ALIKE {
+        let words = format!("{words} --size 24 --warm-up 0 --drain 1 --late-ms 60000");
+        let (all, faults) = (each * connections, each / 100 * connections);
+        let (figures, _) = run_with(Fault::Drop, &words, FIGURES);
+        assert_eq!(figures, [all - faults, faults, 0, 0], "{words}");
+        let (figures, _) = run_with(Fault::Double, &words, FIGURES);
+        assert_eq!(figures, [all, 0, faults, 0], "{words}");
+        let (figures, _) = run_with(Fault::Swap, &words, FIGURES);
+        assert_eq!(figures[..3], [all, 0, 0], "{words}");
+        // Of a stream, that is: one publisher on one topic.
+        let is_one_stream = words.contains("pairs") || words.contains("fan-out");
+        assert!(
+            figures[3] == faults || !is_one_stream && figures[3] <= faults,
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn late_ones_are_counted_in_every_scenario_that_flows() {
+    for (words, late) in [
+        ("run pairs -p 2 -s 2 -t 2 --rate 2 -d 4", 4),
+        ("run fan-in -p 2 -s 1 -t 2 --rate 1 -d 4", 2),
+        ("run fan-out -p 1 -s 3 -t 1 --rate 1 -d 4", 6),
+    ] {
+        // Of four messages a second apart on each connection the second and fourth come late.
+        let fault = Fault::Delay(Duration::from_millis(850));
+        let words = format!("{words} --warm-up 0 --late-ms 600");
+        let (figures, _) = run_with(fault, &words, ["late", "lost"]);
+        assert_eq!(figures, [late, 0], "{words}");
+    }
+}
+
 #[test]
 fn a_shared_group_counts_over_its_members() {
     // Two members of one group get 1,000 messages between them: ten faults, give or take the

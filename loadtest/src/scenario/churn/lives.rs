@@ -10,11 +10,9 @@ use crate::run::Totals;
 use crate::scenario::Common;
 use crate::scenario::common::Introduction;
 use crate::scenario::inflight::{InFlight, Settled};
+use crate::scenario::talk::{self, Heard, Outgoing, Unreleased};
 use ringmq::codec::frame::Frame;
-use ringmq::codec::{
-    Ack, AckKind, ConnAck, Forwarded, PacketType, Publish, PublishHead, QoS, ReasonCode, Role,
-    Subscribe, SubscribeOptions,
-};
+use ringmq::codec::{Ack, ConnAck, Publish, QoS};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -59,6 +57,7 @@ struct Life {
     is_released: bool,
     is_leaving: bool,
     in_flight: InFlight,
+    unreleased: Unreleased,
 }
 
 impl Counts {
@@ -156,22 +155,7 @@ impl<'a> Lives<'a> {
         format!("load/{:08x}/l/{}", self.common.run, self.number(client))
     }
 
-    fn deliver(
-        &mut self,
-        arrival: Arrived,
-        frame: Frame<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let version = self.common.version;
-        let publish = Publish::decode_as(frame.header, frame.body, version, Role::Client)?;
-        let kind = match publish.qos {
-            QoS::AtMostOnce => None,
-            QoS::AtLeastOnce => Some(AckKind::PubAck),
-            QoS::ExactlyOnce => Some(AckKind::PubRec),
-        };
-        if let Some(kind) = kind {
-            Ack::new(kind, publish.packet_id, ReasonCode::Success).encode(version, out);
-        }
+    fn count_arrival(&mut self, arrival: Arrived, publish: &Publish<'_>) {
         let number = self.number(arrival.client);
         let life = &mut self.lives[arrival.client as usize];
         let is_own = Stamp::of(publish.payload).is_some_and(|stamp| {
@@ -187,7 +171,6 @@ impl<'a> Lives<'a> {
             self.life
                 .record(arrival.at_ns.saturating_sub(life.began_ns));
         }
-        Ok(())
     }
 
     fn leave_if_done(&mut self, arrival: Arrived) {
@@ -202,26 +185,16 @@ impl<'a> Lives<'a> {
     fn acknowledge(
         &mut self,
         arrival: Arrived,
-        frame: Frame<'_>,
+        ack: &Ack<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let version = self.common.version;
-        let ack = Ack::decode(frame.header, frame.body, version)?;
         let life = &mut self.lives[arrival.client as usize];
-        match ack.kind {
-            AckKind::PubRel => {
-                Ack::new(AckKind::PubComp, ack.packet_id, ReasonCode::Success).encode(version, out);
-                life.is_released = true;
-            }
-            _ => match life.in_flight.settle(&ack, version, out)? {
-                Settled::NotYet => {}
-                Settled::Accepted => life.is_settled = true,
-                Settled::Rejected => {
-                    life.is_settled = true;
-                    self.counts.rejected += 1;
-                }
-            },
+        match life.in_flight.settle(ack, self.common.version, out)? {
+            Settled::NotYet => return Ok(()),
+            Settled::Accepted => {}
+            Settled::Rejected => self.counts.rejected += 1,
         }
+        life.is_settled = true;
         Ok(())
     }
 }
@@ -251,8 +224,7 @@ impl Handler for Lives<'_> {
 
     fn greeted(&mut self, client: u32, _ack: &ConnAck<'_>, out: &mut Vec<u8>) -> u16 {
         let topic = self.topic(client);
-        let filters = [(&*topic, SubscribeOptions::with_qos(self.options.qos))];
-        Subscribe::new(1, &filters).encode(self.common.version, out);
+        talk::subscribe(&topic, self.options.qos, self.common.version, out);
         1
     }
 
@@ -268,21 +240,14 @@ impl Handler for Lives<'_> {
             sequence: life.number,
             intended_ns: began_ns,
         };
-        let payload = stamp.to_bytes();
-        let head = PublishHead {
+        let message = Outgoing {
             topic: &topic,
             qos: self.options.qos,
-            retain: false,
-            dup: false,
             packet_id: life.in_flight.begin(self.options.qos),
-            message_expiry_s: None,
-            topic_alias: None,
-            subscription_ids: &[],
-            forwarded: Forwarded::default(),
-            payload_len: payload.len(),
+            payload: [&stamp.to_bytes(), &[]],
+            ..Outgoing::default()
         };
-        head.encode(self.common.version, out);
-        out.extend_from_slice(&payload);
+        message.encode(self.common.version, out);
     }
 
     fn packet(
@@ -291,9 +256,12 @@ impl Handler for Lives<'_> {
         frame: Frame<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        match frame.packet_type() {
-            PacketType::Publish => self.deliver(arrival, frame, out)?,
-            _ => self.acknowledge(arrival, frame, out)?,
+        let life = &mut self.lives[arrival.client as usize];
+        match talk::hear(frame, self.common.version, &mut life.unreleased, out)? {
+            Heard::Message(publish) => self.count_arrival(arrival, &publish),
+            Heard::Repeated => self.counts.duplicated += 1,
+            Heard::Released => life.is_released = true,
+            Heard::Ack(ack) => self.acknowledge(arrival, &ack, out)?,
         }
         self.leave_if_done(arrival);
         Ok(())

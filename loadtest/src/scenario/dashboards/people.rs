@@ -8,11 +8,9 @@ use crate::net::fleet::{Arrived, Handler};
 use crate::net::{Fault, Fleet};
 use crate::scenario::common::Introduction;
 use crate::scenario::inflight::{InFlight, Settled};
+use crate::scenario::talk::{self, Heard, Outgoing, Unreleased};
 use ringmq::codec::frame::Frame;
-use ringmq::codec::{
-    Ack, AckKind, ConnAck, Forwarded, PacketType, Publish, PublishHead, QoS, ReasonCode, Role,
-    Subscribe, SubscribeOptions,
-};
+use ringmq::codec::{ConnAck, Publish, QoS};
 use serde::{Deserialize, Serialize};
 
 /// Messages of the storing client that wait for an acknowledgement at most.
@@ -55,6 +53,7 @@ struct Dashboard {
     /// One bit a topic of its area: whether its message has come.
     came: Box<[u64]>,
     missing: u32,
+    unreleased: Unreleased,
 }
 
 impl Counts {
@@ -128,54 +127,27 @@ impl<'a> People<'a> {
             sequence: 0,
             intended_ns: now_ns(),
         };
-        let head = PublishHead {
+        let stamp = stamp.to_bytes();
+        let message = Outgoing {
             topic: &self.all.topic(topic),
             // At QoS 1 it is known when all are stored.
             qos: QoS::AtLeastOnce,
-            retain: true,
-            dup: false,
             packet_id: self.in_flight.begin(QoS::AtLeastOnce),
-            message_expiry_s: None,
-            topic_alias: None,
-            subscription_ids: &[],
-            forwarded: Forwarded::default(),
-            payload_len: match is_clearing {
-                true => 0,
-                false => self.all.options.payload_bytes,
+            retain: true,
+            payload: match is_clearing {
+                true => [&[], &[]],
+                false => [&stamp, &self.all.payload],
             },
+            ..Outgoing::default()
         };
-        head.encode(self.all.common.version, out);
+        message.encode(self.all.common.version, out);
         self.unsettled += 1;
-        if !is_clearing {
-            out.extend_from_slice(&stamp.to_bytes());
-            out.extend_from_slice(&self.all.payload);
-            self.counts.published += 1;
-        }
+        self.counts.published += u64::from(!is_clearing);
     }
 
     fn area(&self, dashboard: u32) -> u32 {
         let number = self.shard as u32 + dashboard * self.all.common.shards as u32;
         number % self.all.options.areas
-    }
-
-    fn deliver(
-        &mut self,
-        arrival: Arrived,
-        frame: Frame<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let version = self.all.common.version;
-        let publish = Publish::decode_as(frame.header, frame.body, version, Role::Client)?;
-        let kind = match publish.qos {
-            QoS::AtMostOnce => None,
-            QoS::AtLeastOnce => Some(AckKind::PubAck),
-            QoS::ExactlyOnce => Some(AckKind::PubRec),
-        };
-        if let Some(kind) = kind {
-            Ack::new(kind, publish.packet_id, ReasonCode::Success).encode(version, out);
-        }
-        self.count_arrival(arrival, &publish);
-        Ok(())
     }
 
     fn count_arrival(&mut self, arrival: Arrived, publish: &Publish<'_>) {
@@ -243,10 +215,11 @@ impl Handler for People<'_> {
             subscribed_ns: now_ns(),
             came: vec![0; topics.div_ceil(64) as usize].into_boxed_slice(),
             missing: topics,
+            unreleased: Unreleased::default(),
         };
         let filter = self.all.filter(area);
-        let filters = [(&*filter, SubscribeOptions::with_qos(self.all.options.qos))];
-        Subscribe::new(1, &filters).encode(self.all.common.version, out);
+        let version = self.all.common.version;
+        talk::subscribe(&filter, self.all.options.qos, version, out);
         1
     }
 
@@ -256,15 +229,23 @@ impl Handler for People<'_> {
         frame: Frame<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        if frame.packet_type() == PacketType::Publish {
-            return self.deliver(arrival, frame, out);
-        }
         let version = self.all.common.version;
-        let ack = Ack::decode(frame.header, frame.body, version)?;
-        if ack.kind == AckKind::PubRel {
-            Ack::new(AckKind::PubComp, ack.packet_id, ReasonCode::Success).encode(version, out);
-            return Ok(());
-        }
+        let unreleased = match self.dashboards.get_mut(arrival.client as usize) {
+            Some(dashboard) => &mut dashboard.unreleased,
+            None => &mut Unreleased::default(),
+        };
+        let ack = match talk::hear(frame, version, unreleased, out)? {
+            Heard::Message(publish) => {
+                self.count_arrival(arrival, &publish);
+                return Ok(());
+            }
+            Heard::Repeated => {
+                self.counts.duplicated += 1;
+                return Ok(());
+            }
+            Heard::Released => return Ok(()),
+            Heard::Ack(ack) => ack,
+        };
         match self.in_flight.settle(&ack, version, out)? {
             Settled::NotYet => return Ok(()),
             Settled::Accepted if self.has_ended => {}

@@ -8,16 +8,14 @@ pub use crowd::Crowd;
 use super::Common;
 use super::common::Introduction;
 use super::inflight::{InFlight, Settled};
+use super::talk::{self, Heard, Outgoing, Unreleased};
 use crate::measure::latency::Windowed;
 use crate::measure::sequence::{Sequence, Tally};
 use crate::measure::stamp::Stamp;
 use crate::net::fleet::{Arrived, Handler};
 use crate::net::{Fault, Fleet};
 use ringmq::codec::frame::Frame;
-use ringmq::codec::{
-    Ack, AckKind, ConnAck, Forwarded, PacketType, Publish, PublishHead, QoS, ReasonCode, Role,
-    Subscribe, SubscribeOptions,
-};
+use ringmq::codec::{Ack, ConnAck, Publish, QoS};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -87,8 +85,7 @@ pub struct Counts {
 struct Device {
     arrivals: Sequence,
     sent: u32,
-    /// QoS 2 messages that came and are not released.
-    unreleased: Vec<u16>,
+    unreleased: Unreleased,
 }
 
 impl Counts {
@@ -190,53 +187,16 @@ impl<'a> Devices<'a> {
             intended_ns: now_ns,
         };
         entry.sent += 1;
-        let payload = stamp.to_bytes();
-        let head = PublishHead {
+        let message = Outgoing {
             topic: &self.name,
             qos: self.options.qos,
-            retain: false,
-            dup: false,
             packet_id: self.in_flight.begin(self.options.qos),
-            message_expiry_s: None,
-            topic_alias: None,
-            subscription_ids: &[],
-            forwarded: Forwarded::default(),
-            payload_len: payload.len(),
+            payload: [&stamp.to_bytes(), &[]],
+            ..Outgoing::default()
         };
-        head.encode(self.common.version, out);
-        out.extend_from_slice(&payload);
+        message.encode(self.common.version, out);
         self.counts.published += 1;
         self.unsettled += u64::from(self.options.qos != QoS::AtMostOnce);
-    }
-
-    fn deliver(
-        &mut self,
-        arrival: Arrived,
-        frame: Frame<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let version = self.common.version;
-        let publish = Publish::decode_as(frame.header, frame.body, version, Role::Client)?;
-        let Some(device) = self.devices.get_mut(arrival.client as usize) else {
-            return Err(Fault::Unexpected("PUBLISH"));
-        };
-        let id = publish.packet_id;
-        match publish.qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => {
-                Ack::new(AckKind::PubAck, id, ReasonCode::Success).encode(version, out);
-            }
-            QoS::ExactlyOnce => {
-                Ack::new(AckKind::PubRec, id, ReasonCode::Success).encode(version, out);
-                if publish.dup && device.unreleased.contains(&id) {
-                    self.counts.repeated += 1;
-                    return Ok(());
-                }
-                device.unreleased.push(id);
-            }
-        }
-        self.count_arrival(arrival, &publish);
-        Ok(())
     }
 
     fn count_arrival(&mut self, arrival: Arrived, publish: &Publish<'_>) {
@@ -262,20 +222,13 @@ impl<'a> Devices<'a> {
     fn acknowledge(
         &mut self,
         arrival: Arrived,
-        frame: Frame<'_>,
+        ack: &Ack<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let version = self.common.version;
-        let ack = Ack::decode(frame.header, frame.body, version)?;
-        if let Some(device) = self.devices.get_mut(arrival.client as usize) {
-            if ack.kind != AckKind::PubRel {
-                return Err(Fault::Unexpected("acknowledgement"));
-            }
-            device.unreleased.retain(|id| *id != ack.packet_id);
-            Ack::new(AckKind::PubComp, ack.packet_id, ReasonCode::Success).encode(version, out);
-            return Ok(());
+        if arrival.client != self.controller() {
+            return Err(Fault::Unexpected("acknowledgement"));
         }
-        match self.in_flight.settle(&ack, version, out)? {
+        match self.in_flight.settle(ack, self.common.version, out)? {
             Settled::NotYet => return Ok(()),
             Settled::Accepted => {}
             Settled::Rejected => self.counts.rejected += 1,
@@ -293,7 +246,7 @@ impl<'a> Devices<'a> {
             (false, false) => {}
         }
         if !is_present {
-            self.devices[device as usize].unreleased = Vec::new();
+            self.devices[device as usize].unreleased.clear();
         }
     }
 }
@@ -339,8 +292,7 @@ impl Handler for Devices<'_> {
             return 0;
         }
         write_topic(self.common.run, self.number(client), &mut self.name);
-        let filters = [(&*self.name, SubscribeOptions::with_qos(self.options.qos))];
-        Subscribe::new(1, &filters).encode(self.common.version, out);
+        talk::subscribe(&self.name, self.options.qos, self.common.version, out);
         1
     }
 
@@ -350,10 +302,21 @@ impl Handler for Devices<'_> {
         frame: Frame<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        match frame.packet_type() {
-            PacketType::Publish => self.deliver(arrival, frame, out),
-            _ => self.acknowledge(arrival, frame, out),
+        let version = self.common.version;
+        let heard = match self.devices.get_mut(arrival.client as usize) {
+            Some(device) => talk::hear(frame, version, &mut device.unreleased, out)?,
+            None => talk::hear(frame, version, &mut Unreleased::default(), out)?,
+        };
+        match heard {
+            Heard::Message(_) if arrival.client == self.controller() => {
+                return Err(Fault::Unexpected("PUBLISH"));
+            }
+            Heard::Message(publish) => self.count_arrival(arrival, &publish),
+            Heard::Repeated => self.counts.repeated += 1,
+            Heard::Released => {}
+            Heard::Ack(ack) => self.acknowledge(arrival, &ack, out)?,
         }
+        Ok(())
     }
 }
 

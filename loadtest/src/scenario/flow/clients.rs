@@ -10,10 +10,9 @@ use crate::net::Fault;
 use crate::net::fleet::{Arrived, Handler};
 use crate::scenario::common::Introduction;
 use crate::scenario::inflight::{InFlight, Settled};
+use crate::scenario::talk::{self, Heard, Unreleased};
 use ringmq::codec::frame::Frame;
-use ringmq::codec::{
-    Ack, AckKind, ConnAck, PacketType, Publish, QoS, ReasonCode, Role, Subscribe, SubscribeOptions,
-};
+use ringmq::codec::{Ack, ConnAck, Publish, QoS, Subscribe, SubscribeOptions};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -62,6 +61,7 @@ pub struct Publisher {
     pub due: u64,
     pub sent: u64,
     pub in_flight: InFlight,
+    unreleased: Unreleased,
     pub is_in_ring: bool,
     /// Replies that came, for each of its streams in turn; empty if there are none to come.
     pub replies: Box<[Sequence]>,
@@ -149,40 +149,6 @@ impl<'a> Clients<'a> {
         client.checked_sub(self.members.len() as u32).ok_or(client)
     }
 
-    fn deliver(
-        &mut self,
-        arrival: Arrived,
-        frame: Frame<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
-        let version = self.flow.common.version;
-        let publish = Publish::decode_as(frame.header, frame.body, version, Role::Client)?;
-        let id = publish.packet_id;
-        match publish.qos {
-            QoS::AtMostOnce => {}
-            QoS::AtLeastOnce => {
-                Ack::new(AckKind::PubAck, id, ReasonCode::Success).encode(version, out);
-            }
-            QoS::ExactlyOnce => {
-                Ack::new(AckKind::PubRec, id, ReasonCode::Success).encode(version, out);
-                if let Some(member) = self.members.get_mut(arrival.client as usize)
-                    && member.is_repeated(id, publish.dup)
-                {
-                    self.counts.repeated += 1;
-                    return Ok(());
-                }
-            }
-        }
-        match Stamp::of(publish.payload) {
-            Some(stamp) if stamp.run == self.flow.common.run => match self.role(arrival.client) {
-                Err(_) => self.count(arrival, &publish, stamp, out),
-                Ok(publisher) => self.count_reply(publisher, arrival, &publish, stamp),
-            },
-            _ => self.counts.foreign += 1,
-        }
-        Ok(())
-    }
-
     #[inline]
     fn count(&mut self, arrival: Arrived, publish: &Publish<'_>, stamp: Stamp, out: &mut Vec<u8>) {
         let flow = self.flow;
@@ -238,33 +204,20 @@ impl<'a> Clients<'a> {
         }
     }
 
-    fn settle(
-        &mut self,
-        arrival: Arrived,
-        frame: Frame<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    fn settle(&mut self, arrival: Arrived, ack: &Ack<'_>, out: &mut Vec<u8>) -> Result<(), Fault> {
         let version = self.flow.common.version;
-        let ack = Ack::decode(frame.header, frame.body, version)?;
-        if ack.kind == AckKind::PubRel {
-            if let Some(member) = self.members.get_mut(arrival.client as usize) {
-                member.release(ack.packet_id);
-            }
-            Ack::new(AckKind::PubComp, ack.packet_id, ReasonCode::Success).encode(version, out);
-            return Ok(());
-        }
         let publisher = match self.role(arrival.client) {
             Ok(publisher) => publisher,
             Err(member) => {
                 let member = &mut self.members[member as usize];
-                if reply::settle(self.flow, member, &ack, out)? == Settled::Rejected {
+                if reply::settle(self.flow, member, ack, out)? == Settled::Rejected {
                     self.counts.rejected += 1;
                 }
                 return Ok(());
             }
         };
         let in_flight = &mut self.publishers[publisher as usize].in_flight;
-        match in_flight.settle(&ack, version, out)? {
+        match in_flight.settle(ack, version, out)? {
             Settled::NotYet => return Ok(()),
             Settled::Accepted => {}
             Settled::Rejected => self.counts.rejected += 1,
@@ -316,6 +269,7 @@ impl Publisher {
             due: 0,
             sent: 0,
             in_flight: InFlight::default(),
+            unreleased: Unreleased::default(),
             is_in_ring: false,
             replies: (0..streams).map(|_| Sequence::default()).collect(),
         }
@@ -385,10 +339,29 @@ impl Handler for Clients<'_> {
         frame: Frame<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        match frame.packet_type() {
-            PacketType::Publish => self.deliver(arrival, frame, out),
-            _ => self.settle(arrival, frame, out),
+        let version = self.flow.common.version;
+        let role = self.role(arrival.client);
+        let unreleased = match role {
+            Err(member) => &mut self.members[member as usize].unreleased,
+            Ok(publisher) => &mut self.publishers[publisher as usize].unreleased,
+        };
+        let publish = match talk::hear(frame, version, unreleased, out)? {
+            Heard::Message(publish) => publish,
+            Heard::Repeated => {
+                self.counts.repeated += 1;
+                return Ok(());
+            }
+            Heard::Released => return Ok(()),
+            Heard::Ack(ack) => return self.settle(arrival, &ack, out),
+        };
+        match Stamp::of(publish.payload) {
+            Some(stamp) if stamp.run == self.flow.common.run => match role {
+                Err(_) => self.count(arrival, &publish, stamp, out),
+                Ok(publisher) => self.count_reply(publisher, arrival, &publish, stamp),
+            },
+            _ => self.counts.foreign += 1,
         }
+        Ok(())
     }
 
     fn drained(&mut self, client: u32) {

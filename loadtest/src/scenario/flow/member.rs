@@ -3,6 +3,7 @@
 use super::{Flow, Plan};
 use crate::measure::sequence::Arrival;
 use crate::scenario::inflight::InFlight;
+use crate::scenario::talk::Unreleased;
 use std::collections::VecDeque;
 
 #[derive(Debug)]
@@ -13,8 +14,7 @@ pub struct Member {
     pub own_receiver: u32,
     /// In a shared group: one more than the last number that this member got of each stream.
     nexts: Box<[u64]>,
-    /// QoS 2 messages that came and are not released.
-    unreleased: Vec<u16>,
+    pub unreleased: Unreleased,
     /// Replies that the broker has not taken over, and those that wait for one of them.
     pub in_flight: InFlight,
     pub waiting: VecDeque<Vec<u8>>,
@@ -32,7 +32,7 @@ impl Member {
             number,
             own_receiver,
             nexts: vec![0; nexts].into_boxed_slice(),
-            unreleased: Vec::new(),
+            unreleased: Unreleased::default(),
             in_flight: InFlight::default(),
             waiting: VecDeque::new(),
         }
@@ -50,22 +50,8 @@ impl Member {
             self.in_flight = InFlight::new(window);
         }
         if !is_resumed {
-            self.unreleased = Vec::new();
+            self.unreleased.clear();
         }
-    }
-
-    /// Whether a QoS 2 message is one that came before; if not, it is remembered until it is
-    /// released.
-    pub fn is_repeated(&mut self, id: u16, dup: bool) -> bool {
-        if self.unreleased.contains(&id) {
-            return dup;
-        }
-        self.unreleased.push(id);
-        false
-    }
-
-    pub fn release(&mut self, id: u16) {
-        self.unreleased.retain(|known| *known != id);
     }
 
     /// What an arrival is for this member. In a group others have the numbers between, and only

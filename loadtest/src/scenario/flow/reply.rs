@@ -6,7 +6,8 @@ use super::member::Member;
 use crate::measure::stamp::{STAMP_BYTES, Stamp};
 use crate::net::Fault;
 use crate::scenario::inflight::Settled;
-use ringmq::codec::{Ack, Forwarded, Publish, PublishHead, QoS, Version};
+use crate::scenario::talk::Outgoing;
+use ringmq::codec::{Ack, Publish, QoS, Version};
 
 /// Bytes of a stamp that are the correlation data: stream and number.
 const CORRELATION: std::ops::Range<usize> = 4..16;
@@ -62,20 +63,15 @@ fn send(flow: &Flow, member: &mut Member, payload: &[u8], out: &mut Vec<u8>) {
     if flow.common.version == Version::V5 {
         correlation(&payload[CORRELATION], &mut given);
     }
-    let head = PublishHead {
+    let message = Outgoing {
         topic: &topic(flow.common.run, publisher),
         qos: flow.options.qos,
-        retain: false,
-        dup: false,
         packet_id: member.in_flight.begin(flow.options.qos),
-        message_expiry_s: None,
-        topic_alias: None,
-        subscription_ids: &[],
-        forwarded: Forwarded::from_stored(&given),
-        payload_len: payload.len(),
+        properties: &given,
+        payload: [payload, &[]],
+        ..Outgoing::default()
     };
-    head.encode(flow.common.version, out);
-    out.extend_from_slice(payload);
+    message.encode(flow.common.version, out);
 }
 
 /// Whether a reply's correlation data are those of its payload.

@@ -9,7 +9,8 @@ use crate::measure::schedule::Cursor;
 use crate::measure::stamp::Stamp;
 use crate::net::Fleet;
 use crate::run::Totals;
-use ringmq::codec::{Forwarded, PublishHead, QoS, Version};
+use crate::scenario::talk::Outgoing;
+use ringmq::codec::{QoS, Version};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -186,21 +187,15 @@ impl<'a> Sending<'a> {
         if options.has_replies && version == Version::V5 {
             reply::properties(run, entry.number, &stamp, &mut self.properties);
         }
-        let head = PublishHead {
+        let message = Outgoing {
             topic: &self.flow.topics[topic],
             qos: options.qos,
-            retain: false,
-            dup: false,
             packet_id: entry.in_flight.begin(options.qos),
-            message_expiry_s: None,
-            topic_alias: None,
-            subscription_ids: &[],
-            forwarded: Forwarded::from_stored(&self.properties),
-            payload_len: options.payload_bytes,
+            retain: false,
+            properties: &self.properties,
+            payload: [&stamp, &self.flow.payload],
         };
-        head.encode(version, out);
-        out.extend_from_slice(&stamp);
-        out.extend_from_slice(&self.flow.payload);
+        message.encode(version, out);
         entry.sent += 1;
         if let Pace::Rate(_) = self.pace {
             self.backlog -= 1;
