@@ -98,6 +98,8 @@ pub struct Process {
     pub pid: u32,
     pub uptime_s: u64,
     pub resident_bytes: u64,
+    /// Processor time of the process since it began, user and system.
+    pub cpu_us: u64,
     /// Where the configuration came from.
     pub config: String,
     pub data_dir: String,

@@ -11,6 +11,7 @@ use crate::config::keys::Reload;
 use crate::config::{Change, Host, Loaded, Settings, Sources, changes, keep_restart_keys};
 use crate::limits::CONTROL_PAGE_MAX;
 use crate::logging;
+use rustix::time::{ClockId, clock_gettime};
 
 pub struct Supervisor {
     node: Arc<dyn Node>,
@@ -154,6 +155,7 @@ impl Supervisor {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             resident_bytes: resident_bytes(),
+            cpu_us: cpu_us(),
             config: running.source.to_string(),
             data_dir: named.data_dir.display().to_string(),
             arguments: self.sources.overrides.arguments(),
@@ -181,6 +183,12 @@ fn report(changes: &[Change]) -> ReloadReport {
         new_connections: of(Reload::NewConnections),
         restart: of(Reload::Restart),
     }
+}
+
+/// Processor time of this process.
+fn cpu_us() -> u64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    used.tv_sec as u64 * 1_000_000 + used.tv_nsec as u64 / 1_000
 }
 
 /// What the kernel says this process has in memory; 0 when it does not say.

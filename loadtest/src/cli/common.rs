@@ -5,6 +5,7 @@ use super::crew::CrewArgs;
 use super::values;
 use crate::crew::Place;
 use crate::host::limits;
+use crate::host::node;
 use crate::host::process::Watched;
 use crate::measure::clock::now_ns;
 use crate::net::sources;
@@ -60,6 +61,9 @@ pub struct CommonArgs {
     /// Process ids of the broker, on this host, for its CPU time and memory
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pid: Vec<u32>,
+    /// The data folder of a ringmq on this host, for the same: its control socket says it
+    #[arg(long, value_name = "DIR", conflicts_with = "pid")]
+    node: Option<PathBuf>,
     /// One line of JSON on standard output, the table on standard error
     #[arg(long)]
     pub json: bool,
@@ -84,7 +88,16 @@ impl CommonArgs {
     /// # Errors
     /// A sentence: it is not there.
     pub fn watched(&self, place: &Place<'_>) -> Result<Watched, String> {
-        if self.pid.is_empty() || matches!(place, Place::Worker(..)) {
+        if matches!(place, Place::Worker(..)) {
+            return Ok(Watched::Nobody);
+        }
+        if let Some(data_dir) = &self.node {
+            return match node::usage(data_dir) {
+                Ok(_) => Ok(Watched::Node(data_dir.clone())),
+                Err(error) => Err(format!("the ringmq of {}: {error}", data_dir.display())),
+            };
+        }
+        if self.pid.is_empty() {
             return Ok(Watched::Nobody);
         }
         for pid in &self.pid {

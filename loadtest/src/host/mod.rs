@@ -3,4 +3,5 @@
 pub mod doctor;
 pub mod limits;
 pub mod memory;
+pub mod node;
 pub mod process;

@@ -1,6 +1,8 @@
 //! Processor time and memory of the broker, from /proc.
 
+use super::node;
 use rustix::param::{clock_ticks_per_second, page_size};
+use std::path::PathBuf;
 
 /// What a process has used, or several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Watched {
     Nobody,
     /// Processes of this host, together.
     Processes(Vec<u32>),
+    /// A ringmq with this data folder.
+    Node(PathBuf),
 }
 
 impl Watched {
@@ -30,6 +34,7 @@ impl Watched {
         match self {
             Watched::Nobody => None,
             Watched::Processes(pids) => usage(pids),
+            Watched::Node(data_dir) => node::usage(data_dir).ok(),
         }
     }
 }
