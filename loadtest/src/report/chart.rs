@@ -81,8 +81,9 @@ impl Chart<'_> {
             );
         }
         let last = self.last();
-        for i in 0..=6 {
-            let second = last * f64::from(i) / 6.0;
+        let step = time_step(last);
+        for i in 0..=(last / step) as u32 {
+            let second = f64::from(i) * step;
             let _ = write!(
                 svg,
                 "<text x=\"{:.1}\" y=\"{}\" class=\"mid\">{}</text>",
@@ -167,6 +168,16 @@ impl Scale {
     }
 }
 
+/// Seconds between two marks on the axis of time, as a clock has them; eight marks at most.
+fn time_step(last: f64) -> f64 {
+    const STEPS: [u32; 13] = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600];
+    let steps = STEPS.into_iter().map(f64::from);
+    let mut fitting = steps.filter(|step| last / step <= 8.0);
+    fitting
+        .next()
+        .unwrap_or(86_400.0 * (last / 691_200.0).ceil())
+}
+
 /// 1, 2 or 5 times a power of ten, of which about five make `most`.
 fn step(most: f64) -> f64 {
     let rough = most / 5.0;
@@ -182,10 +193,9 @@ fn step(most: f64) -> f64 {
 /// A time on the axis, in the unit that suits the whole.
 fn clock(second: f64, last: f64) -> String {
     match last {
-        l if l < 20.0 => format!("{second:.1} s"),
         l if l < 600.0 => format!("{second:.0} s"),
         l if l < 36_000.0 => format!("{:.0} min", second / 60.0),
-        _ => format!("{:.1} h", second / 3600.0),
+        _ => format!("{:.0} h", second / 3600.0),
     }
 }
 
@@ -218,6 +228,15 @@ mod tests {
         let log = Scale::new(true, 30.0, 2500.0);
         assert_eq!(log.ticks(), [10.0, 100.0, 1000.0, 10_000.0]);
         assert!((log.y(10_000.0) - TOP).abs() < 1e-9);
+    }
+
+    #[test]
+    fn time_has_marks_that_a_clock_has() {
+        for (last, step) in [(4.0, 1.0), (10.8, 2.0), (70.0, 10.0), (700.0, 120.0)] {
+            assert_eq!(time_step(last), step);
+        }
+        assert_eq!(time_step(86_400.0), 21_600.0);
+        assert_eq!(time_step(7.0 * 86_400.0), 86_400.0);
     }
 
     #[test]
