@@ -52,7 +52,8 @@ class Broker:
                 self.urls[scheme] = f"{scheme}://127.0.0.1:{free.getsockname()[1]}"
             words += ["--listen", self.urls[scheme]]
         self.log = open(os.path.join(folder, "broker.log"), "w")
-        self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log)
+        # In its own folder: no configuration of another broker is found there.
+        self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log, cwd=folder)
         for url in self.urls.values():
             host, port = url.split("//")[1].split(":")
             until = time.monotonic() + PATIENCE_S
