@@ -1,9 +1,9 @@
 //! Instructions that one operation takes, counted by valgrind, each within a budget.
 //!
-//! `cargo bench --bench instructions` prints the table; its exit status is not 0 if one is over its
-//! budget. Times depend on the machine and on what else it does, and these counts hardly do, so they
-//! can be held. Each case runs in a process of its own, twice with different numbers of rounds, and
-//! the difference counts: starting up and building tables do not.
+//! `cargo bench --bench instructions` prints the table; its exit status is not 0 if one is over
+//! its budget. Times depend on the machine and on what else it does, and these counts hardly do, so
+//! they can be held. Each case runs in a process of its own, twice with different numbers of
+//! rounds, and the difference counts: starting up and building tables do not.
 //!
 //! A change that is worth more instructions raises the budget in the same commit, and says why.
 
