@@ -64,8 +64,17 @@ pub fn take_small_pages() {
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
-/// Has the heap of this thread returned to the system, as far as nothing lives in it.
+/// Has the heap of this thread returned to the system, as far as nothing lives in it; and that of
+/// the C library, from which the cipher's contexts are.
 pub fn return_free() {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(keep_bytes: usize) -> std::ffi::c_int;
+        }
+        // SAFETY: malloc_trim(3): it may be called at any time, in any thread.
+        unsafe { malloc_trim(0) };
+    }
     // SAFETY: it may be called at any time, in any thread; under another global allocator it finds
     // an empty heap.
     unsafe { libmimalloc_sys::mi_collect(true) };

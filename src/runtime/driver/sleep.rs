@@ -13,6 +13,9 @@ const SLEEP_MS_MAX: u64 = 1000;
 /// How often a shard looks back at what it did, in milliseconds.
 const WINDOW_MS: u64 = 50;
 
+/// What a connection holds beside what the shard knows of, about, in bytes: TLS more, others less.
+const CONNECTION_BYTES: usize = 1024;
+
 /// Mail that is cheaper to work off for a sleeper than to wake it for, in messages: as many as a
 /// turn takes. More is enough for two cores.
 pub(super) const HELP_MESSAGES_MAX: usize = 4096;
@@ -124,7 +127,8 @@ impl Driver {
 
     /// Gives back what the thread's heap has to spare.
     fn look_for_ebb(&mut self) {
-        let held_bytes = self.shard.held_bytes() + self.fx.out.left();
+        let connections = self.conns.len() * CONNECTION_BYTES;
+        let held_bytes = self.shard.held_bytes() + self.fx.out.left() + connections;
         if self.ebb.look(self.now.ms, held_bytes) {
             self.give_back();
         }
