@@ -69,6 +69,8 @@ pub fn take_small_pages() {
 pub fn return_free() {
     #[cfg(target_env = "gnu")]
     {
+        // # Safety
+        // The signature is that of malloc_trim(3).
         unsafe extern "C" {
             fn malloc_trim(keep_bytes: usize) -> std::ffi::c_int;
         }
