@@ -1,11 +1,15 @@
-//! `ringmq check`: everything that a start would refuse, without a start.
+//! `ringmq check`: everything that a start would refuse, as far as it can be known without a start,
+//! and what a start would say of the host.
+//!
+//! An address that somebody else listens at now is said too, and is no mistake: it may be free
+//! when the broker is started.
 
 use std::process::ExitCode;
 
 use super::args::CheckArgs;
-use super::{Done, Failure, say};
+use super::{Done, Failure, beforehand, say};
 use crate::config::{Overrides, Settings, Sources, changes, cpus};
-use crate::runtime::Written;
+use crate::control::{Client, DataDir};
 
 pub fn check(args: CheckArgs) -> Done {
     let overrides = Overrides {
@@ -16,15 +20,27 @@ pub fn check(args: CheckArgs) -> Done {
         .load()
         .map_err(|errors| Failure(errors.to_string()))?;
     let settings = &loaded.settings;
-    let place = cpus::place(&settings.node)
-        .map_err(|reason| Failure(format!("{}: node.cpus: {reason}", loaded.source)))?;
-    Written::read(settings)?;
+    let host = beforehand::host();
+    // Whoever runs on this data folder is who would be stopped before the start.
+    let running = Client::connect(&DataDir::new(&settings.node.data_dir)).ok();
+    let running = running.and_then(|mut client| beforehand::status(&mut client).ok());
+    let found = beforehand::look(&loaded, &host, running.as_ref());
+    if !found.refusals.is_empty() {
+        return Err(Failure(found.refusals.join("\n")));
+    }
     say(&format!("{}: no mistakes", loaded.source));
     say(&format!(
         "data folder: {}",
         settings.node.data_dir.display()
     ));
-    say(&place.to_string());
+    say(&cpus::place(&settings.node)?.to_string());
+    for sentence in host.sentences(settings) {
+        let mark = if sentence.is_warning { "warning: " } else { "" };
+        say(&format!("{mark}{}", sentence.text));
+    }
+    for taken in found.taken {
+        say(&format!("warning: a start now would fail: {taken}"));
+    }
     let mut defaults = Settings::default();
     defaults.node.data_dir.clone_from(&settings.node.data_dir);
     for change in changes(&defaults, settings) {

@@ -21,9 +21,8 @@ const TAIL_LINES: usize = 20;
 /// A log larger than this is put aside at the next start, in place of the one before it.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
-pub fn start(overrides: &Overrides) -> Done {
+pub fn start(sources: &Sources) -> Done {
     // Mistakes are told here, on the user's terminal, before there is a process to fail.
-    let sources = Sources::of_process(overrides.clone());
     let loaded = sources
         .load()
         .map_err(|errors| Failure(errors.to_string()))?;
@@ -34,7 +33,7 @@ pub fn start(overrides: &Overrides) -> Done {
     }
     folder.create()?;
     let log = Log::open(&folder)?;
-    let (mut child, pipe) = spawn(overrides, &log)?;
+    let (mut child, pipe) = spawn(sources, &log)?;
     match wait_until_ready(pipe) {
         Ok(listeners) => {
             say(&format!(
@@ -89,13 +88,19 @@ impl Log {
     }
 }
 
-/// `run` with the same flags, its output in the log, its standard input the pipe on which it
-/// says that it is ready.
-fn spawn(overrides: &Overrides, log: &Log) -> io::Result<(Child, PipeReader)> {
+/// `run` with the same flags and variables, its output in the log, its standard input the pipe on
+/// which it says that it is ready.
+fn spawn(sources: &Sources, log: &Log) -> io::Result<(Child, PipeReader)> {
     let (reader, writer) = io::pipe()?;
-    let child = Command::new(std::env::current_exe()?)
+    let own = Sources::of_process(Overrides::default()).carried();
+    let mut command = Command::new(std::env::current_exe()?);
+    for (name, _) in own {
+        command.env_remove(name);
+    }
+    let child = command
+        .envs(sources.carried())
         .arg("run")
-        .args(overrides.arguments())
+        .args(sources.overrides.arguments())
         .arg("--daemon")
         .stdin(writer)
         .stdout(log.file.try_clone()?)

@@ -2,6 +2,7 @@
 
 mod args;
 mod ban;
+mod beforehand;
 mod check;
 mod ctl;
 mod daemon;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser};
 
-use crate::config::Settings;
+use crate::config::{Settings, Sources};
 use crate::control::{Client, DataDir, Node, Reply, Request, Unreachable};
 use crate::runtime::Broker;
 use args::{Cli, Command};
@@ -48,7 +49,7 @@ fn start_node(settings: Settings) -> io::Result<Arc<dyn Node>> {
 fn dispatch(cli: Cli, start: StartNode) -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(args, start),
-        Command::Start(args) => daemon::start(&args.overrides()),
+        Command::Start(args) => daemon::start(&Sources::of_process(args.overrides())),
         Command::Status(args) => status::status(&args),
         Command::Stop(args) => stop::stop(&args),
         Command::Restart(args) => restart::restart(args.overrides()),

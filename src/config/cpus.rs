@@ -1,5 +1,6 @@
 //! Which CPUs the shards run on, and how many shards there are.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -12,17 +13,37 @@ use crate::limits::{CPUS_MAX, SHARDS_MAX};
 pub struct Placement {
     /// 1 to [`SHARDS_MAX`].
     pub shards: usize,
-    /// CPUs to pin to, shard `i` on `cpus[i % cpus.len()]`. Empty: pin nowhere, because nobody
-    /// named CPUs and the shards are fewer than these, so that others may want the same ones.
+    /// CPUs to pin to, see [`Self::cpu`]. Empty: pin nowhere, because nobody named CPUs and there
+    /// is not one for each shard, or others may want the same ones.
     pub cpus: Vec<u16>,
+    /// The CPUs that the process may use, where nobody named any and the shards are more than
+    /// these; otherwise empty.
+    pub crowded: Vec<u16>,
+}
+
+impl Placement {
+    /// Where a shard is pinned: on the CPUs in turn. None: the system chooses, among those that
+    /// the process may use.
+    pub fn cpu(&self, shard: usize) -> Option<u16> {
+        let turn = shard.checked_rem(self.cpus.len())?;
+        Some(self.cpus[turn])
+    }
 }
 
 impl fmt::Display for Placement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "shards: {}, ", self.shards)?;
-        match self.cpus.as_slice() {
-            [] => f.write_str("on the CPUs that the system chooses"),
-            cpus => write!(f, "pinned to CPUs {}", format_list(cpus)),
+        match (self.cpus.as_slice(), self.crowded.as_slice()) {
+            ([], []) => f.write_str("on the CPUs that the system chooses"),
+            ([], crowded) => write!(
+                f,
+                "more than the CPUs that this process may use ({}): the system chooses among these",
+                format_list(crowded)
+            ),
+            (cpus, _) => {
+                let used = &cpus[..cpus.len().min(self.shards)];
+                write!(f, "pinned to CPUs {}", format_list(used))
+            }
         }
     }
 }
@@ -117,12 +138,17 @@ fn place_on(node: &Node, allowed: Vec<u16>, quota: usize) -> Result<Placement, S
     } else {
         usize::from(node.shards)
     };
-    let cpus = match node.cpus.len() {
-        0 if shards < allowed.len() => Vec::new(),
-        0 => allowed,
-        _ => node.cpus.clone(),
+    let (cpus, crowded) = match (node.cpus.as_slice(), shards.cmp(&allowed.len())) {
+        ([], Ordering::Less) => (Vec::new(), Vec::new()),
+        ([], Ordering::Equal) => (allowed, Vec::new()),
+        ([], Ordering::Greater) => (Vec::new(), allowed),
+        (named, _) => (named.to_vec(), Vec::new()),
     };
-    Ok(Placement { shards, cpus })
+    Ok(Placement {
+        shards,
+        cpus,
+        crowded,
+    })
 }
 
 #[cfg(test)]
@@ -166,6 +192,31 @@ mod tests {
             placed(0, &[4], 4)
                 .unwrap_err()
                 .contains("may not use CPU 4, only 0-3")
+        );
+    }
+
+    #[test]
+    fn named_cpus_hold_and_a_crowd_is_said() {
+        let place = |shards, cpus: &[u16], allowed: &[u16]| {
+            let node = Node {
+                shards,
+                cpus: cpus.to_vec(),
+                ..Node::default()
+            };
+            place_on(&node, allowed.to_vec(), 4).unwrap()
+        };
+        let pins = |place: &Placement| (0..place.shards).map(|i| place.cpu(i)).collect::<Vec<_>>();
+        let named = place(3, &[1, 0], &[0, 1]);
+        assert_eq!(pins(&named), [Some(1), Some(0), Some(1)]);
+        assert_eq!(named.to_string(), "shards: 3, pinned to CPUs 1,0");
+        let fewer = place(1, &[0, 1], &[0, 1]);
+        assert_eq!(fewer.to_string(), "shards: 1, pinned to CPUs 0");
+        let crowd = place(3, &[], &[4, 5]);
+        assert_eq!(pins(&crowd), [None; 3]);
+        assert_eq!(
+            crowd.to_string(),
+            "shards: 3, more than the CPUs that this process may use (4-5): the system chooses \
+             among these"
         );
     }
 

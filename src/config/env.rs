@@ -11,6 +11,13 @@ pub const CONFIG: &str = "RINGMQ_CONFIG";
 pub const LISTEN: &str = "RINGMQ_LISTEN";
 
 const PREFIX: &str = "RINGMQ_";
+/// What the default data folder depends on.
+const FOLDERS: [&str; 3] = ["STATE_DIRECTORY", "XDG_STATE_HOME", "HOME"];
+
+/// Whether settings may depend on this variable.
+pub fn counts(variable: &str) -> bool {
+    variable.starts_with(PREFIX) || FOLDERS.contains(&variable)
+}
 
 /// Finds the keys that variables set. A variable that names none is an error, so that a typing
 /// mistake does not pass.

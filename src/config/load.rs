@@ -53,16 +53,23 @@ pub struct Loaded {
 }
 
 impl Overrides {
+    /// With paths that mean the same from whichever working directory.
+    pub fn absolute(mut self) -> Self {
+        for path in [&mut self.config, &mut self.data].into_iter().flatten() {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        self
+    }
+
     /// The flags that say the same, from whichever working directory.
     pub fn arguments(&self) -> Vec<String> {
-        let path = |path: &Option<PathBuf>| {
-            let path = path.as_ref()?;
-            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            Some(absolute.display().to_string())
-        };
+        let absolute = self.clone().absolute();
+        let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
         let single = [
-            ("--config", path(&self.config)),
-            ("--data", path(&self.data)),
+            ("--config", path(absolute.config)),
+            ("--data", path(absolute.data)),
             ("--shards", self.shards.clone()),
             ("--cpus", self.cpus.clone()),
             ("--log", self.log.clone()),
@@ -88,6 +95,15 @@ impl Sources {
             overrides,
             variables: std::env::vars_os().filter_map(unicode).collect(),
         }
+    }
+
+    /// The variables that settings are made from, so that another process can be given the same.
+    pub fn carried(&self) -> Vec<(String, String)> {
+        let variables = self.variables.iter();
+        variables
+            .filter(|(name, _)| env::counts(name))
+            .cloned()
+            .collect()
     }
 
     /// Reads everything and checks everything.
@@ -186,6 +202,16 @@ impl Sources {
             }
         }
         builder.listeners = Some(listeners);
+    }
+}
+
+impl Source {
+    /// The file, from the root.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::File(path) => Some(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            Self::Embedded => None,
+        }
     }
 }
 

@@ -103,8 +103,14 @@ pub struct Process {
     /// Where the configuration came from.
     pub config: String,
     pub data_dir: String,
-    /// The flags of the command line, for a restart.
+    /// The flags of the command line, for a restart, and what else it needs to start the same:
     pub arguments: Vec<String>,
+    /// the file that was read, from the root,
+    pub config_file: Option<String>,
+    /// the working directory, from which relative paths in the file are meant,
+    pub directory: Option<String>,
+    /// and the variables of the environment that the configuration is made from.
+    pub variables: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Access, FlockOperation, access, flock};
 
+/// Longest path that a socket address holds.
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// How often a waiter looks whether the folder is free.
 const POLL: Duration = Duration::from_millis(20);
 /// How often a lock is tried: [`DataDir::holder`] of another process has it for a moment.
@@ -63,6 +65,33 @@ impl DataDir {
                 error.kind(),
                 format!("cannot make the data folder {path}: {error}; {hint}"),
             )
+        })
+    }
+
+    /// Whether the folder can be made, or is there, and can be written; makes nothing.
+    ///
+    /// # Errors
+    /// A sentence that names the folder.
+    pub fn check(&self) -> io::Result<()> {
+        let socket = self.socket();
+        if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            return Err(io::Error::other(format!(
+                "the path of the control socket {} is longer than {SOCKET_PATH_BYTES_MAX} bytes",
+                socket.display()
+            )));
+        }
+        let parts = self.path.ancestors();
+        let mut parts = parts.filter(|part| !part.as_os_str().is_empty());
+        let there = parts.find(|part| part.exists()).unwrap_or(Path::new("."));
+        let refused = match there.is_dir() {
+            true => access(there, Access::WRITE_OK | Access::EXEC_OK).err(),
+            false => Some(rustix::io::Errno::NOTDIR),
+        };
+        refused.map_or(Ok(()), |error| {
+            let (path, there) = (self.path.display(), there.display());
+            Err(io::Error::other(format!(
+                "the data folder {path} cannot be written: {there}: {error}"
+            )))
         })
     }
 

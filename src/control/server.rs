@@ -9,12 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::api::{Reply, Request};
-use super::folder::{DataDir, Lock};
+use super::folder::{DataDir, Lock, SOCKET_PATH_BYTES_MAX};
 use crate::limits::{CONTROL_REPLY_BYTES_MAX, CONTROL_REQUEST_BYTES_MAX, CONTROL_TIMEOUT_MS};
 use crate::log_limited;
 
-/// Longest path that a socket address holds.
-const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Wait after an accept that failed: the reason (no files left) does not go at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -159,6 +159,11 @@ impl Supervisor {
             config: running.source.to_string(),
             data_dir: named.data_dir.display().to_string(),
             arguments: self.sources.overrides.arguments(),
+            config_file: running.source.file().map(|path| path.display().to_string()),
+            directory: std::env::current_dir()
+                .ok()
+                .map(|path| path.display().to_string()),
+            variables: self.sources.carried(),
         };
         Ok(Status { process, node })
     }

@@ -24,18 +24,9 @@ impl Journal {
     /// A sentence with the file and the line. A last line without an end was never confirmed to
     /// anybody, and is left out.
     pub fn open<R: DeserializeOwned>(path: &Path) -> Result<(Journal, Vec<R>), String> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(format!("{}: {error}", path.display())),
-        };
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let mut records = Vec::new();
-        for (line, number) in whole.lines().zip(1..) {
-            let record = serde_json::from_str(line)
-                .map_err(|error| format!("{}:{number}: {error}", path.display()))?;
-            records.push(record);
-        }
+        let text = text(path)?;
+        let whole = whole(&text);
+        let records = records(path, whole)?;
         let journal = Journal {
             path: path.into(),
             lines: records.len(),
@@ -47,6 +38,14 @@ impl Journal {
                 .map_err(|error| format!("{}: {error}", path.display()))?;
         }
         Ok((journal, records))
+    }
+
+    /// The records, without taking the file: another process may be writing it.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn read<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, String> {
+        records(path, whole(&text(path)?))
     }
 
     /// Whether so much of the file does not hold any more that it should be written anew.
@@ -100,6 +99,26 @@ impl Journal {
         self.lines = lines;
         Ok(())
     }
+}
+
+fn text(path: &Path) -> Result<String, String> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// The lines that have an end, without the last end.
+fn whole(text: &str) -> &str {
+    text.rfind('\n').map_or("", |end| &text[..end])
+}
+
+fn records<R: DeserializeOwned>(path: &Path, whole: &str) -> Result<Vec<R>, String> {
+    let record = |(line, number): (&str, usize)| {
+        serde_json::from_str(line).map_err(|error| format!("{}:{number}: {error}", path.display()))
+    };
+    whole.lines().zip(1..).map(record).collect()
 }
 
 fn options() -> OpenOptions {

@@ -1,5 +1,6 @@
 //! Listening and accepting without blocking.
 
+use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
 use std::fs;
@@ -123,6 +124,29 @@ pub fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket)
+}
+
+/// Whether [`bind_unix`] can be expected to succeed; makes and removes nothing.
+///
+/// # Errors
+/// The path is too long, in use, or not allowed.
+pub fn check_unix(path: &Path) -> io::Result<()> {
+    let address = SocketAddrUnix::new(path)?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    rustix::fs::access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK)?;
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let is_left_over = found.file_type().is_socket()
+        && rustix::net::connect(&socket, &address) == Err(Errno::CONNREFUSED);
+    match is_left_over {
+        true => Ok(()),
+        false => Err(io::ErrorKind::AddrInUse.into()),
+    }
 }
 
 fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {

@@ -18,7 +18,7 @@ use crate::identity::users::Users;
 use crate::net::listener;
 use crate::routing::Directory;
 use crate::shard::Shard;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -49,7 +49,9 @@ pub struct Broker {
     /// What the files about identity said when they were last read.
     pub(super) written: Mutex<Installed>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Dropped to end the threads that publish `$SYS` and look after certificates.
+    /// Where the thread that publishes `$SYS` hears its interval; dropped to end it.
+    sys_topics: Mutex<Option<Sender<u32>>>,
+    /// Dropped to end the thread that looks after certificates.
     ends: Mutex<Vec<Sender<()>>>,
 }
 
@@ -100,6 +102,7 @@ impl Broker {
             authority.end();
             return Err(io::Error::other(why));
         }
+        let (sys_topics, intervals) = unbounded();
         let broker = Broker {
             addresses,
             crowd: Arc::new(Crowd {
@@ -107,7 +110,9 @@ impl Broker {
                 by_listener: listening.iter().map(|_| AtomicU32::new(0)).collect(),
             }),
             listening,
-            cpus: pinned(&placement),
+            cpus: (0..placement.shards)
+                .map(|shard| placement.cpu(shard))
+                .collect(),
             authority,
             plugins,
             doors: Arc::new(doors),
@@ -115,6 +120,7 @@ impl Broker {
             written: Mutex::new(written),
             settings: Arc::new(Mutex::new(settings)),
             threads: Mutex::new(Vec::new()),
+            sys_topics: Mutex::new(Some(sys_topics)),
             ends: Mutex::new(Vec::new()),
         };
         let started = broker.start_shards(mailboxes, &mut sockets);
@@ -122,7 +128,7 @@ impl Broker {
             broker.stop(Duration::ZERO);
             return Err(error);
         }
-        broker.start_sys_topics();
+        broker.start_sys_topics(intervals);
         broker.start_watching_certificates();
         Ok(broker)
     }
@@ -150,6 +156,7 @@ impl Broker {
     /// connections after `deadline`. A second call finds nothing to do.
     pub fn stop(&self, deadline: Duration) -> Ended {
         lock(&self.ends).clear();
+        *lock(&self.sys_topics) = None;
         let until = Instant::now() + deadline;
         let shards = self.addresses.len();
         self.round(Ask::LastWills, until);
@@ -290,20 +297,23 @@ impl Broker {
         }
     }
 
-    fn start_sys_topics(&self) {
+    fn start_sys_topics(&self, intervals: Receiver<u32>) {
         let settings = lock(&self.settings);
-        if settings.sys.interval_s == 0 {
-            return;
-        }
-        let interval = Duration::from_secs(settings.sys.interval_s.into());
-        let (end, ended) = bounded(0);
         let publisher = sys_topics::Publisher::new(&settings.node.name, self.addresses.clone());
-        match std::thread::Builder::new()
+        self.set_sys_interval(settings.sys.interval_s);
+        if let Err(error) = std::thread::Builder::new()
             .name("sys-topics".into())
-            .spawn(move || publisher.run(interval, &ended))
+            .spawn(move || publisher.run(&intervals))
         {
-            Ok(_) => lock(&self.ends).push(end),
-            Err(error) => tracing::error!(%error, "no thread for $SYS: it is not published"),
+            tracing::error!(%error, "no thread for $SYS: it is not published");
+        }
+    }
+
+    /// How often `$SYS` is published from now on, in seconds; 0: never.
+    pub(super) fn set_sys_interval(&self, interval_s: u32) {
+        if let Some(publisher) = &*lock(&self.sys_topics) {
+            // Nobody is there where the thread could not be started, which was said then.
+            let _ = publisher.send(interval_s);
         }
     }
 }
@@ -345,13 +355,6 @@ fn listen(settings: &Settings, shards: u16) -> io::Result<(Vec<Listening>, Vec<S
         });
     }
     Ok((listening, sockets))
-}
-
-/// One CPU a shard, if there are as many; shards that have to share are left to the scheduler.
-fn pinned(placement: &cpus::Placement) -> Vec<Option<u16>> {
-    let enough = placement.cpus.len() >= placement.shards;
-    let cpu = |shard: usize| enough.then(|| placement.cpus[shard]);
-    (0..placement.shards).map(cpu).collect()
 }
 
 pub(super) fn ask(ask: Ask) -> Mail {

@@ -5,7 +5,7 @@ use super::broker::lock;
 use crate::base::Transport;
 use crate::config::{ClientCertificates, ListenUrl, Listener, Scheme, Settings, TlsVersion};
 use crate::net::certificates::make::Own;
-use crate::net::certificates::{self, Facts, Loaded, Resumption, TlsOptions, load};
+use crate::net::certificates::{self, Facts, Loaded, Resumption, TlsOptions, check_clients, load};
 use crate::net::layer::{Rules, UpgradeRules};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -73,6 +73,27 @@ impl Doors {
         Ok(Doors {
             state: Mutex::new(State { doors, own }),
         })
+    }
+
+    /// What is wrong with the files that the settings name, listener by listener; makes and changes
+    /// nothing.
+    pub fn complaints(settings: &Settings) -> Vec<String> {
+        let own = Own::of(&settings.node.data_dir);
+        let check = |listener: &Listener| {
+            let options = options(settings, listener);
+            match options.certificates.is_empty() {
+                true => own.check().and_then(|()| check_clients(&options)),
+                false => load(&options, &Resumption::new()?).map(drop),
+            }
+        };
+        let listeners = settings.listeners.iter();
+        listeners
+            .filter(|listener| listener.url.scheme.is_tls())
+            .filter_map(|listener| {
+                let why = check(listener).err()?;
+                Some(format!("{}: {why}", listener.url))
+            })
+            .collect()
     }
 
     /// What shards are told, in the order of the listeners.

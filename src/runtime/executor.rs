@@ -17,7 +17,7 @@ use super::helm::Helm;
 use super::host::{HOST, House};
 use crate::net::Poller;
 use crossbeam_channel::Sender;
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::io;
 use std::thread::JoinHandle;
@@ -49,20 +49,16 @@ pub fn spawn(
         .name(format!("shard-{shard}"))
         .spawn(move || {
             let _guard = EndProcess;
-            let built = LocalExecutorBuilder::new(Placement::Unbound)
-                .name("shard")
-                .ring_depth(RING_DEPTH)
-                .io_memory(IO_MEMORY_BYTES)
-                .make();
-            let executor = match built {
-                Ok(executor) => executor,
-                Err(error) => return report(&ready, Err(ring_error(&error.to_string()))),
-            };
             // Pinned by hand: glommio's own placement needs the CPU topology in /sys, which
-            // containers and small machines may not show, and it panics without.
+            // containers and small machines may not show, and it panics without. Before there is
+            // an executor, so that the threads that it makes for itself stay there too.
             if let Some(cpu) = cpu {
                 pin(shard, cpu);
             }
+            let executor = match make_executor() {
+                Ok(executor) => executor,
+                Err(error) => return report(&ready, Err(error)),
+            };
             executor.run(async move {
                 let seat = make_seat();
                 let (helms, house) = (seat.helms.clone(), seat.house.clone());
@@ -76,6 +72,25 @@ pub fn spawn(
                 }
             });
         })
+}
+
+/// Whether this host gives a shard its ring.
+///
+/// # Errors
+/// A sentence: it does not.
+pub fn check() -> io::Result<()> {
+    let tried = std::thread::Builder::new().spawn(|| make_executor().map(drop))?;
+    let panicked = |_| Err(ring_error("the executor cannot be made"));
+    tried.join().unwrap_or_else(panicked)
+}
+
+fn make_executor() -> io::Result<LocalExecutor> {
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .name("shard")
+        .ring_depth(RING_DEPTH)
+        .io_memory(IO_MEMORY_BYTES)
+        .make()
+        .map_err(|error| ring_error(&error.to_string()))
 }
 
 /// A shard's own thread.

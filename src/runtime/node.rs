@@ -5,6 +5,7 @@ use super::certificates::post_rules;
 use super::mail::{Ask, Report};
 use super::options;
 use super::written::Written;
+use crate::auth::Rules;
 use crate::base::ShardId;
 use crate::codec::Version;
 use crate::config::{Address, Settings};
@@ -17,6 +18,7 @@ use crate::identity::plugin::Listed;
 use crate::limits::EXPIRY_NEVER_S;
 use crate::net::layer::Why;
 use crate::shard::{self, Drop, Refusal, owner_of};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -54,28 +56,25 @@ impl Node for Broker {
 
     fn reload(&self, settings: &Settings) -> Result<(), String> {
         // All that can be refused comes before anything that changes.
-        let prepared = self.doors.prepare(settings)?;
+        let doors = self.doors.prepare(settings)?;
         let written = Written::read(settings)?;
         let plugins = self.plugins.read_again()?;
-        self.doors.take(settings, prepared);
-        post_rules(&self.doors, &self.addresses)?;
+        self.reports()?;
+        self.doors.take(settings, doors);
+        if let Err(why) = post_rules(&self.doors, &self.addresses) {
+            tracing::error!("reload: {why}: it goes on with the listeners' rules of before");
+        }
         self.plugins.begin_anew(plugins);
-        let shards = self.addresses.len() as u16;
         let before = lock(&self.written).users.clone();
         let installed = written.install(&self.authority, before.as_deref());
         let rules = installed.rules.clone();
         *lock(&self.written) = installed;
-        for (address, shard) in self.addresses.iter().zip(0..) {
-            let mut options = Box::new(options::options(settings, shard, shards));
-            options.access.common = rules.clone();
-            let reload = ask(Ask::Reload(options, options::reach(settings, shards)));
-            let told = address.post_within(reload, ANSWER_WITHIN);
-            if !told {
-                return Err("a shard does not answer".into());
-            }
-        }
+        self.post_options(settings, rules.as_ref());
         self.authority.configure(options::identity(settings));
-        *lock(&self.settings) = settings.clone();
+        let before = std::mem::replace(&mut *lock(&self.settings), settings.clone());
+        if before.sys.interval_s != settings.sys.interval_s {
+            self.set_sys_interval(settings.sys.interval_s);
+        }
         Ok(())
     }
 
@@ -180,6 +179,20 @@ impl Node for Broker {
 }
 
 impl Broker {
+    /// Tells every shard what holds from now on. All have just answered, so that one that takes no
+    /// mail now has broken down meanwhile; it is no reason to leave the others behind.
+    fn post_options(&self, settings: &Settings, rules: Option<&Arc<Rules>>) {
+        let shards = self.addresses.len() as u16;
+        for (address, shard) in self.addresses.iter().zip(0..) {
+            let mut options = Box::new(options::options(settings, shard, shards));
+            options.access.common = rules.cloned();
+            let reload = ask(Ask::Reload(options, options::reach(settings, shards)));
+            if !address.post_within(reload, ANSWER_WITHIN) {
+                tracing::error!("reload: shard {shard} does not answer: it goes on as before");
+            }
+        }
+    }
+
     fn shard_status(&self, report: &Report) -> ShardStatus {
         ShardStatus {
             shard: report.shard,

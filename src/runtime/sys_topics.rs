@@ -70,15 +70,30 @@ impl Publisher {
         }
     }
 
-    /// Publishes until `end` is closed.
-    pub fn run(mut self, interval: Duration, end: &Receiver<()>) {
-        self.publish_identity();
-        let mut wait = Duration::from_secs(1).min(interval);
-        while end.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-            wait = interval;
-            self.publish_identity();
-            self.publish_time();
-            self.publish_figures();
+    /// Publishes at the interval heard last, in seconds (0: never), until nobody can say another.
+    pub fn run(mut self, intervals: &Receiver<u32>) {
+        let mut interval_s = 0;
+        let mut wait = Duration::ZERO;
+        loop {
+            let heard = match interval_s {
+                0 => intervals.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                _ => intervals.recv_timeout(wait),
+            };
+            match heard {
+                Ok(0) => interval_s = 0,
+                Ok(said_s) => {
+                    interval_s = said_s;
+                    wait = Duration::from_secs(1);
+                    self.publish_identity();
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    wait = Duration::from_secs(interval_s.into());
+                    self.publish_identity();
+                    self.publish_time();
+                    self.publish_figures();
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 

@@ -292,6 +292,20 @@ fn a_reload_that_something_refuses_changes_no_certificate() {
     let error = house.broker.reload(&house.settings).unwrap_err();
     assert!(error.contains("auth_req"), "{error}");
     assert_eq!(shown(&house, "localhost"), before);
+    // Rules that cannot be read, beside a plug-in and a certificate that are good.
+    std::fs::write(&plugin, good.replace(":9/", ":10/")).unwrap();
+    let mut settings = house.settings.clone();
+    settings.auth.acl_file = folder.join("nowhere.conf");
+    let error = house.broker.reload(&settings).unwrap_err();
+    assert!(error.contains("auth.acl_file: "), "{error}");
+    assert_eq!(shown(&house, "localhost"), before);
+    let listed = house.broker.plugins().unwrap();
+    assert!(listed.iter().any(|plugin| {
+        plugin
+            .detail
+            .as_ref()
+            .is_some_and(|detail| detail.contains(":9/"))
+    }));
     std::fs::write(&plugin, good).unwrap();
     house.broker.reload(&house.settings).unwrap();
     assert_eq!(shown(&house, "localhost"), der(&server.certificate));

@@ -75,6 +75,18 @@ impl Bans {
         })
     }
 
+    /// Whether [`Self::open`] can read the bans of a data folder, which another process may have
+    /// open.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn check(folder: &Path) -> Result<(), String> {
+        for record in Journal::read::<Record>(&folder.join(FILE))? {
+            range_of(&record.ban.target)?;
+        }
+        Ok(())
+    }
+
     /// Adds a ban, or replaces the one of the same target; what to do about live clients.
     ///
     /// # Errors

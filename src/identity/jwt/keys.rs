@@ -52,6 +52,37 @@ impl Keys {
     /// # Errors
     /// A file is wrong.
     pub fn new(options: &Options) -> Result<(Arc<Self>, Vec<String>), String> {
+        let keys = Arc::new(Self::fixed(options)?);
+        let mut warnings = Vec::new();
+        if let Err(why) = keys.refresh() {
+            match options.jwks {
+                Some(Jwks::Url(_)) => warnings.push(why),
+                _ => return Err(why),
+            }
+        }
+        if options.jwks.is_some() {
+            let refreshed = keys.clone();
+            let every = options.jwks_refresh;
+            threads::spawn("jwks".into(), move || refreshed.keep_fresh(every))
+                .map_err(|error| error.to_string())?;
+        }
+        Ok((keys, warnings))
+    }
+
+    /// Whether the files can be read; nobody is asked.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn check(options: &Options) -> Result<(), String> {
+        let keys = Self::fixed(options)?;
+        match options.jwks {
+            Some(Jwks::File(_)) => keys.refresh(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys that do not change.
+    fn fixed(options: &Options) -> Result<Self, String> {
         let mut fixed = Vec::new();
         if let Some(secret) = &options.secret {
             fixed.push(Key {
@@ -71,27 +102,13 @@ impl Keys {
             });
         }
         let web = Web::new(FETCH_MAX, options.cacertfile.as_deref(), 1)?;
-        let keys = Arc::new(Self {
+        Ok(Self {
             fixed,
             set: RwLock::default(),
             from: options.jwks.clone().map(|from| (from, web)),
             last_fetch: Mutex::new(None),
             is_over: AtomicBool::new(false),
-        });
-        let mut warnings = Vec::new();
-        if let Err(why) = keys.refresh() {
-            match options.jwks {
-                Some(Jwks::Url(_)) => warnings.push(why),
-                _ => return Err(why),
-            }
-        }
-        if options.jwks.is_some() {
-            let refreshed = keys.clone();
-            let every = options.jwks_refresh;
-            threads::spawn("jwks".into(), move || refreshed.keep_fresh(every))
-                .map_err(|error| error.to_string())?;
-        }
-        Ok((keys, warnings))
+        })
     }
 
     /// The keys that may have signed a token, those that it names first.

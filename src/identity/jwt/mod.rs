@@ -35,6 +35,14 @@ struct Client<'a> {
     client_id: &'a str,
 }
 
+/// Whether [`Plugin::start`] can read its files; nobody is asked.
+///
+/// # Errors
+/// A file is not what it should be.
+pub fn check(options: &Options) -> Result<(), String> {
+    Keys::check(options)
+}
+
 impl Plugin {
     /// Reads the keys. Sentences say what does not work yet.
     ///

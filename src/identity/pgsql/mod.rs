@@ -129,6 +129,14 @@ impl Source for Plugin {
     }
 }
 
+/// Whether [`Plugin::start`] can read its files; nobody is asked.
+///
+/// # Errors
+/// A file is not what it should be.
+pub fn check(options: &Options) -> Result<(), String> {
+    Connector::new(options).map(drop)
+}
+
 /// What the server says of log-in and queries.
 fn warnings(options: &Options, connector: &Connector) -> Vec<String> {
     let mut session = match connector.connect() {

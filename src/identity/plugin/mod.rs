@@ -72,23 +72,29 @@ impl Plugins {
     /// # Errors
     /// A plug-in's file is wrong or missing: starting without would let in whom it keeps out.
     pub fn resume(&self) -> Result<(), String> {
-        let text = match fs::read_to_string(&self.loaded_file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(format!("{}: {error}", self.loaded_file.display())),
-        };
-        for line in text.lines().map(|line| line.trim().trim_end_matches('.')) {
-            if line.is_empty() {
-                continue;
-            }
-            let begun = Name::parse(line).and_then(|name| self.begin(name));
-            let warnings = begun
-                .map_err(|why| format!("{}: plug-in {line}: {why}", self.loaded_file.display()))?;
+        for line in remembered(&self.loaded_file)? {
+            let begun = Name::parse(&line).and_then(|name| self.begin(name));
+            let warnings = begun.map_err(|why| of_line(&self.loaded_file, &line, &why))?;
             for warning in warnings {
                 tracing::warn!("plug-in {line}: {warning}");
             }
         }
         Ok(())
+    }
+
+    /// Why [`Self::resume`] would fail, as far as files say; nobody is asked and nothing begins.
+    pub fn complaints(folder: &Path, data_dir: &Path) -> Vec<String> {
+        let file = data_dir.join(LOADED_FILE);
+        let lines = match remembered(&file) {
+            Ok(lines) => lines,
+            Err(why) => return vec![why],
+        };
+        let complaint = |line: String| {
+            let name = Name::parse(&line);
+            let why = name.and_then(|name| check(folder, name.kind())).err()?;
+            Some(of_line(&file, &line, &why))
+        };
+        lines.into_iter().filter_map(complaint).collect()
     }
 
     /// Loads a plug-in: its file is read, and it is asked from now on. Sentences say what does not
@@ -150,7 +156,7 @@ impl Plugins {
             .lock()
             .values()
             .filter(|loaded| {
-                let file = self.find(loaded.name.kind()).map(fs::read);
+                let file = find(&self.folder, loaded.name.kind()).map(fs::read);
                 !file.is_ok_and(|file| file.is_ok_and(|file| file == loaded.file))
             })
             .map(|loaded| loaded.name.clone())
@@ -197,7 +203,7 @@ impl Plugins {
     }
 
     fn start(&self, name: Name) -> Result<(Loaded, Vec<String>), String> {
-        let path = self.find(name.kind())?;
+        let path = find(&self.folder, name.kind())?;
         let file = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let (running, mut warnings) = self.run(name.kind(), &path)?;
         let source = name.kind().source();
@@ -245,24 +251,6 @@ impl Plugins {
         }
     }
 
-    /// The plug-in's file, by whichever of its names it has.
-    fn find(&self, kind: Kind) -> Result<PathBuf, String> {
-        let places = || kind.files().map(|file| self.folder.join(file));
-        let found: Vec<PathBuf> = places().filter(|path| path.is_file()).collect();
-        match found.as_slice() {
-            [path] => Ok(path.clone()),
-            [] => {
-                let wanted: Vec<String> = places().map(|path| path.display().to_string()).collect();
-                Err(format!("there is no file {}", wanted.join(" or ")))
-            }
-            [path, other, ..] => Err(format!(
-                "{} and {} are both there: which one counts?",
-                path.display(),
-                other.display()
-            )),
-        }
-    }
-
     /// Writes down what is loaded, whole or not at all.
     fn remember(&self) -> Result<(), String> {
         let names: String = self
@@ -282,6 +270,60 @@ impl Plugins {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Kind, Loaded>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The names in `loaded_plugins`; none without a file.
+fn remembered(file: &Path) -> Result<Vec<String>, String> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("{}: {error}", file.display())),
+    };
+    let names = text.lines().map(|line| line.trim().trim_end_matches('.'));
+    let names = names.filter(|name| !name.is_empty());
+    Ok(names.map(String::from).collect())
+}
+
+fn of_line(file: &Path, line: &str, why: &str) -> String {
+    format!("{}: plug-in {line}: {why}", file.display())
+}
+
+/// The plug-in's file, by whichever of its names it has.
+fn find(folder: &Path, kind: Kind) -> Result<PathBuf, String> {
+    let places = || kind.files().map(|file| folder.join(file));
+    let found: Vec<PathBuf> = places().filter(|path| path.is_file()).collect();
+    match found.as_slice() {
+        [path] => Ok(path.clone()),
+        [] => {
+            let wanted: Vec<String> = places().map(|path| path.display().to_string()).collect();
+            Err(format!("there is no file {}", wanted.join(" or ")))
+        }
+        [path, other, ..] => Err(format!(
+            "{} and {} are both there: which one counts?",
+            path.display(),
+            other.display()
+        )),
+    }
+}
+
+/// Reads the plug-in's file, and the files that it names.
+fn check(folder: &Path, kind: Kind) -> Result<(), String> {
+    let path = find(folder, kind)?;
+    let checked = match kind {
+        Kind::Http => {
+            let options = http::Options::load(&path).map_err(|errors| errors.to_string())?;
+            http::Plugin::start(options).map(drop)
+        }
+        Kind::Jwt => {
+            let options = jwt::Options::load(&path).map_err(|errors| errors.to_string())?;
+            jwt::check(&options)
+        }
+        Kind::Pgsql => {
+            let options = pgsql::Options::load(&path).map_err(|errors| errors.to_string())?;
+            pgsql::check(&options)
+        }
+    };
+    checked.map_err(|why| format!("{}: {why}", path.display()))
 }
 
 impl Running {

@@ -66,6 +66,15 @@ impl Users {
         })
     }
 
+    /// Whether [`Self::open`] can read the users of a data folder, which another process may have
+    /// open.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn check(folder: &Path) -> Result<(), String> {
+        Journal::read::<Record>(&folder.join(FILE)).map(drop)
+    }
+
     /// Makes a user.
     ///
     /// # Errors

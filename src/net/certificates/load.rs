@@ -89,6 +89,14 @@ impl TlsOptions {
     }
 }
 
+/// Reads and checks what clients are verified by, without the server's own certificates.
+///
+/// # Errors
+/// As [`load`].
+pub fn check_clients(options: &TlsOptions) -> Result<(), String> {
+    verifier(options, Arc::new(provider::default_provider())).map(drop)
+}
+
 /// Reads and checks everything.
 ///
 /// # Errors

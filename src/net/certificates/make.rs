@@ -37,6 +37,23 @@ impl Own {
         }
     }
 
+    /// Whether the key that is there, if one is, can be used.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let failed = |error: &dyn std::fmt::Display| {
+            format!("{}: cannot be used: {error}", self.private_key.display())
+        };
+        match fs::read_to_string(&self.private_key) {
+            Ok(pem) => KeyPair::from_pem(&pem)
+                .map(drop)
+                .map_err(|error| failed(&error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
     /// Makes what is missing, and renews what ends soon. True: the certificate is a new one.
     ///
     /// # Errors

@@ -6,5 +6,5 @@ pub mod make;
 pub mod resolver;
 mod x509;
 
-pub use load::{ClientCertificates, Loaded, Resumption, TlsOptions, load};
+pub use load::{ClientCertificates, Loaded, Resumption, TlsOptions, check_clients, load};
 pub use x509::{Facts, facts, peer};
