@@ -39,6 +39,9 @@ const SENT: [(&str, usize); 4] = [
 ];
 const DISCONNECT: usize = 14;
 
+/// How often uptime and time of day are told.
+const TICK: Duration = Duration::from_secs(1);
+
 /// What publishes.
 pub struct Publisher {
     node: String,
@@ -70,27 +73,32 @@ impl Publisher {
         }
     }
 
-    /// Publishes at the interval heard last, in seconds (0: never), until nobody can say another.
+    /// Publishes figures at the interval heard last, in seconds (0: never), and the time every
+    /// second meanwhile, until nobody can say another interval.
     pub fn run(mut self, intervals: &Receiver<u32>) {
-        let mut interval_s = 0;
-        let mut wait = Duration::ZERO;
+        let mut interval = Duration::ZERO;
+        let mut due = Instant::now();
         loop {
-            let heard = match interval_s {
-                0 => intervals.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                _ => intervals.recv_timeout(wait),
+            let heard = match interval.is_zero() {
+                true => intervals.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => intervals.recv_timeout(TICK),
             };
             match heard {
-                Ok(0) => interval_s = 0,
                 Ok(said_s) => {
-                    interval_s = said_s;
-                    wait = Duration::from_secs(1);
-                    self.publish_identity();
+                    interval = Duration::from_secs(said_s.into());
+                    // The first figures are there after the first tick.
+                    due = Instant::now();
+                    if said_s > 0 {
+                        self.publish_identity();
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    wait = Duration::from_secs(interval_s.into());
-                    self.publish_identity();
                     self.publish_time();
-                    self.publish_figures();
+                    if Instant::now() >= due {
+                        due = Instant::now() + interval;
+                        self.publish_identity();
+                        self.publish_figures();
+                    }
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -144,7 +152,7 @@ impl Publisher {
         let sum = |f: fn(&Report) -> usize| reports.iter().map(|r| f(r) as u64).sum::<u64>();
         let clients = sum(|r| r.stats.clients);
         let sessions = sum(|r| r.stats.sessions);
-        let topics = sum(|r| r.stats.subscriptions);
+        let topics = sum(|r| r.stats.filters);
         let subscriptions = sum(|r| r.stats.subscriptions);
         let retained = sum(|r| r.stats.retained);
         let peaks = &mut self.peaks;

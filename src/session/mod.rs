@@ -78,6 +78,9 @@ pub struct Flow {
     pub pulls: VecDeque<RetainedPull>,
     /// Retained messages that came and wait for room.
     pub retained: VecDeque<Delivery>,
+    /// Whether a retained message goes before the queue next: they take turns, so that neither
+    /// keeps the other waiting for ever.
+    pub is_retained_turn: bool,
     /// SUBACKs that wait until shared subscriptions are known to their owners.
     pub subacks: Vec<PendingSuback>,
     /// Acknowledgements that wait until a store has what they promise.
@@ -177,6 +180,17 @@ impl Flow {
             && self.retained.is_empty()
             && self.subacks.is_empty()
             && self.acks.is_empty()
+    }
+
+    /// Whether retained messages are to be sent or asked for now, before what is queued.
+    pub fn is_retained_next(&self) -> bool {
+        if self.out.queue_len() == 0 {
+            return true;
+        }
+        match self.retained.front() {
+            Some(first) => self.is_retained_turn && self.out.may_overtake(first.message.topic()),
+            None => !self.pulls.is_empty(),
+        }
     }
 
     /// Deliveries that wait or are not acknowledged.

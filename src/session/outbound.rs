@@ -81,7 +81,12 @@ pub struct Outbound {
     queue_bytes: usize,
     /// How many of `queue` are of QoS 0.
     queue_qos0: usize,
+    /// How many of `queue`, from the front, were there at [`Outbound::mark_queue`].
+    queue_marked: usize,
 }
+
+/// Deliveries that [`Outbound::may_overtake`] looks at.
+const OVERTAKEN_MAX: usize = 1024;
 
 impl Outbound {
     /// Whether a new delivery may begin at once, with `window` unacknowledged at most; `later`: it
@@ -234,6 +239,7 @@ impl Outbound {
         let delivery = self.queue.pop_front()?;
         self.queue_bytes -= delivery.size();
         self.queue_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
+        self.queue_marked = self.queue_marked.saturating_sub(1);
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
@@ -253,6 +259,22 @@ impl Outbound {
     /// The next in the queue, to look at.
     pub fn queued(&self) -> Option<&Delivery> {
         self.queue.front()
+    }
+
+    /// Notes which deliveries wait in front of what has come now and is not in the queue.
+    pub fn mark_queue(&mut self) {
+        self.queue_marked = self.queue.len();
+    }
+
+    /// Whether what came at the mark, of this topic, may go before the queue: nothing of the topic
+    /// waits in front of it. Says no where there is too much to look at.
+    pub fn may_overtake(&self, topic: &str) -> bool {
+        self.queue_marked <= OVERTAKEN_MAX
+            && self
+                .queue
+                .iter()
+                .take(self.queue_marked)
+                .all(|delivery| delivery.message.topic() != topic)
     }
 
     /// Whether deliveries of QoS 0 wait: others of QoS 0 must not overtake them (MQTT-4.6.0-6).
@@ -335,6 +357,7 @@ impl Outbound {
         if let Some(at) = self.queue.iter().position(is_it) {
             let delivery = self.queue.remove(at)?;
             self.queue_bytes -= delivery.size();
+            self.queue_marked -= usize::from(at < self.queue_marked);
             return Some(delivery);
         }
         let at = self
@@ -384,6 +407,7 @@ impl Outbound {
         self.fresh = 0;
         self.queue_bytes = 0;
         self.queue_qos0 = 0;
+        self.queue_marked = 0;
         let inflight = std::mem::take(&mut self.inflight);
         let queue = std::mem::take(&mut self.queue);
         let left = |i: Inflight| (Some(i.stage), i.delivery.ok_or(i.kept));

@@ -18,6 +18,15 @@ pub enum Phase {
     Up,
 }
 
+/// Why nothing of a connection is read. One reason keeps the other from coming up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Until a verdict comes.
+    Undecided,
+    /// As many acknowledgements are owed to it as it may wait for: until one is given.
+    OwedAll,
+}
+
 /// A connection. Kept small: an idle fleet is made of these.
 pub struct Conn {
     pub peer: Peer,
@@ -25,13 +34,12 @@ pub struct Conn {
     pub version: Version,
     /// Which access rules hold.
     pub bounds: Bounds,
-    /// A verdict is awaited: nothing is read until it comes.
-    pub undecided: bool,
-    /// As many acknowledgements are owed to it as it may wait for: nothing is read until one is
-    /// given.
-    pub owed_all: bool,
+    /// Why nothing of it is read, if nothing is.
+    pub pause: Option<Pause>,
     /// MQTT-3.1.2-29.
     pub request_problem_information: bool,
+    /// Which announcement CONNACK made to it: see [`Promises`](super::promises::Promises).
+    pub announced: u8,
     /// Slot of the session once up.
     pub session: u32,
     /// Maximum Packet Size of the client, in bytes.
@@ -117,9 +125,9 @@ impl Conn {
             phase: Phase::AwaitingConnect,
             version: Version::V5,
             bounds: Bounds::default(),
-            undecided: false,
-            owed_all: false,
+            pause: None,
             request_problem_information: true,
+            announced: 0,
             session: u32::MAX,
             packet_bytes_max: u32::MAX,
             alias_maximum: 0,
@@ -135,7 +143,7 @@ impl Conn {
 
     /// Whether more bytes may be brought.
     pub fn wants_input(&self) -> bool {
-        !self.undecided && !self.owed_all
+        self.pause.is_none()
     }
 
     /// What few connections have.

@@ -1,7 +1,7 @@
 //! From the first byte to CONNACK.
 
 use super::close::Ending;
-use super::conn::{Conn, PendingConnect, Phase};
+use super::conn::{Conn, Pause, PendingConnect, Phase};
 use super::{Effects, Event, Move, Refusal, Shard, owner_of};
 use crate::auth::{AuthRequest, AuthStep, Grant, Verdict};
 use crate::base::{ConnId, Now, Peer};
@@ -60,7 +60,12 @@ impl Shard {
             .conns
             .get_mut(id.0)
             .expect("bytes come from an open connection");
+        let properties = &connect.properties;
         conn.version = connect.version;
+        conn.request_problem_information = properties.request_problem_information;
+        conn.packet_bytes_max = properties
+            .packet_bytes_max
+            .map_or(u32::MAX, |max| max.get());
         if let Err(refused) = self.check_connect(&connect) {
             return self.refuse(id, refused, fx);
         }
@@ -72,12 +77,7 @@ impl Shard {
         let mut pending = self.pending(now, &connect, mountpoint.as_deref());
         pending.assigned = is_nameless;
         let conn = self.conns.get_mut(id.0).expect("looked up just now");
-        let properties = &connect.properties;
         conn.phase = Phase::Authenticating;
-        conn.request_problem_information = properties.request_problem_information;
-        conn.packet_bytes_max = properties
-            .packet_bytes_max
-            .map_or(u32::MAX, |max| max.get());
         let ours = self.options.mqtt.topic_alias_maximum;
         conn.alias_maximum = properties.topic_alias_maximum.min(ours);
         conn.attempt = attempt;
@@ -108,9 +108,9 @@ impl Shard {
             Verdict::Pending => {
                 // Who is in goes on while it is looked at again.
                 if let Some(conn) = self.conns.get_mut(conn.0) {
-                    conn.undecided = request.step != AuthStep::Recheck;
                     conn.last_packet_ms = now.ms;
-                    if conn.undecided {
+                    if request.step != AuthStep::Recheck {
+                        conn.pause = Some(Pause::Undecided);
                         let deadline = now.ms + self.options.mqtt.verdict_timeout_ms;
                         self.arm_connection(deadline, request.conn);
                     }
@@ -143,7 +143,7 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id.0).filter(|c| c.attempt == attempt) else {
             return;
         };
-        conn.undecided = false;
+        conn.pause.take_if(|pause| *pause == Pause::Undecided);
         let is_up = conn.phase == Phase::Up;
         let is_recheck = is_up && conn.rare.as_ref().is_none_or(|rare| !rare.reauthenticating);
         let verdict = match verdict {
@@ -152,12 +152,16 @@ impl Shard {
             verdict => verdict,
         };
         match verdict {
-            Verdict::Pending => conn.undecided = !is_recheck,
+            Verdict::Pending if is_recheck => {}
+            Verdict::Pending => conn.pause = Some(Pause::Undecided),
             Verdict::Challenge { .. } if is_recheck => {}
             Verdict::Stay => {}
             Verdict::Challenge { data, state } => {
                 conn.rare_mut().auth_state = state;
-                self.send_auth(id, ReasonCode::ContinueAuthentication, Some(&data), fx)
+                let auth = (ReasonCode::ContinueAuthentication, Some(&*data));
+                if !self.send_auth(id, auth, fx) {
+                    self.end(now, id, Ending::AnswerTooLarge { told: true }, fx);
+                }
             }
             Verdict::Allow(grant) if is_recheck => {
                 self.carry_out_recheck(now, id, Ok(grant), fx);
@@ -168,7 +172,9 @@ impl Shard {
             Verdict::Allow(mut grant) if is_up => {
                 conn.rare_mut().reauthenticating = false;
                 let data = grant.data.take();
-                self.send_auth(id, ReasonCode::Success, data.as_deref(), fx);
+                if !self.send_auth(id, (ReasonCode::Success, data.as_deref()), fx) {
+                    return self.end(now, id, Ending::AnswerTooLarge { told: true }, fx);
+                }
                 self.bind(now, id, grant);
                 self.enforce(id, fx);
             }
@@ -359,12 +365,10 @@ impl Shard {
         self.last_epoch = (self.last_epoch + 1).max(now.unix_ms * 1000);
         let epoch = self.last_epoch;
         let conn = self.conns.get_mut(id.0).expect("looked up before");
-        let keep_alive_s = self
-            .options
-            .mqtt
-            .held_to_s(pending.keep_alive_s)
-            .unwrap_or(pending.keep_alive_s);
+        let held_to_s = self.options.mqtt.held_to_s(pending.keep_alive_s);
+        let keep_alive_s = held_to_s.unwrap_or(pending.keep_alive_s);
         conn.phase = Phase::Up;
+        conn.announced = self.promises.present();
         conn.session = slot;
         conn.silence_ms_max = u32::from(keep_alive_s) * 100 * self.options.mqtt.keep_alive_tenths;
         conn.last_packet_ms = now.ms;
@@ -398,7 +402,7 @@ impl Shard {
         if present {
             self.enforce(id, fx);
         }
-        self.announce_connected(now, slot, present, fx);
+        self.announce_connected(now, slot, (present, pending.clean_start), fx);
         self.set_member_connected(slot, true, fx);
         self.pump(now, slot, fx);
     }

@@ -291,28 +291,45 @@ impl Shard {
                 }
                 continue;
             }
-            if let Some(first) = flow.out.queued() {
-                if first.message.content().expired(now.ms) {
-                    let delivery = flow.out.dequeue().expect("looked at just now");
-                    self.forget(&delivery, None);
-                } else if first.qos == QoS::AtMostOnce {
-                    let delivery = flow.out.dequeue().expect("looked at just now");
-                    self.send_waiting_qos0(now, id, &delivery, fx);
-                } else if flow.out.can_begin_queued(window) {
-                    let delivery = flow.out.dequeue().expect("looked at just now");
-                    match delivery.waits_for_store() {
-                        true => self.begin_kept(slot, delivery),
-                        false => self.begin_now(now, (slot, id), delivery, fx),
-                    }
-                } else {
-                    return;
-                }
+            if flow.is_retained_next() && self.pump_retained(now, (slot, id), fx) {
                 continue;
             }
-            if !self.pump_retained(now, (slot, id), fx) {
+            if !self.pump_queued(now, (slot, id), fx) {
                 return;
             }
         }
+    }
+
+    /// Sends the first of the queue. False: nothing to do now.
+    fn pump_queued(&mut self, now: Now, (slot, id): (u32, ConnId), fx: &mut Effects) -> bool {
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
+        let window = session.window(self.options.mqtt.inflight_max);
+        let Some(flow) = session.flow.as_deref_mut() else {
+            return false;
+        };
+        let Some(first) = flow.out.queued() else {
+            return false;
+        };
+        let qos = first.qos;
+        let is_expired = first.message.content().expired(now.ms);
+        if !is_expired && qos != QoS::AtMostOnce && !flow.out.can_begin_queued(window) {
+            return false;
+        }
+        flow.is_retained_turn = true;
+        let delivery = flow.out.dequeue().expect("looked at just now");
+        if is_expired {
+            self.forget(&delivery, None);
+        } else if qos == QoS::AtMostOnce {
+            self.send_waiting_qos0(now, id, &delivery, fx);
+        } else if delivery.waits_for_store() {
+            self.begin_kept(slot, delivery);
+        } else {
+            self.begin_now(now, (slot, id), delivery, fx);
+        }
+        true
     }
 
     /// The session's connection, if it takes more.
@@ -341,6 +358,7 @@ impl Shard {
             return false;
         }
         let delivery = flow.retained.pop_front().expect("looked at just now");
+        flow.is_retained_turn = false;
         if delivery.message.content().expired(now.ms) {
             self.forget(&delivery, None);
         } else if qos == QoS::AtMostOnce {

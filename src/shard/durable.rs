@@ -6,6 +6,7 @@
 //! no [`Durable`], and nothing here is called but to find that out.
 
 use super::change::{Change, Numbered, SessionRecord};
+use super::conn::Pause;
 use super::deliver::Parcel;
 use super::packets::{Next, Up, conn_ack};
 use super::{Awaited, ClientRef, Effects, Envelope, Purpose, Receipt, Shard};
@@ -308,19 +309,9 @@ impl Shard {
         if !is_v5 && self.owes_all(slot) {
             // Nobody has told these clients how much they may have under way.
             let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
-            conn.owed_all = true;
+            conn.pause = Some(Pause::OwedAll);
         }
         Ok(self.next(id))
-    }
-
-    fn release_inbound(&mut self, slot: u32, publish: &Publish<'_>) {
-        if publish.qos == QoS::ExactlyOnce {
-            let session = self
-                .sessions
-                .get_mut(slot)
-                .expect("looked up by the caller");
-            session.flow_mut().inbound.release(publish.packet_id);
-        }
     }
 
     /// Whether as many acknowledgements are owed to the session as it may wait for.
@@ -554,7 +545,11 @@ impl Shard {
             .conns
             .get_mut(id.0)
             .expect("a session's connection is open");
-        if std::mem::take(&mut conn.owed_all) {
+        if conn
+            .pause
+            .take_if(|pause| *pause == Pause::OwedAll)
+            .is_some()
+        {
             fx.resumed.push(id);
             self.resume_input(now, id, fx);
         }

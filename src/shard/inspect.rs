@@ -14,6 +14,8 @@ pub struct ShardStats {
     /// Of `sessions`, those with a connection.
     pub clients: usize,
     pub subscriptions: usize,
+    /// Different filters of `subscriptions` and of groups.
+    pub filters: usize,
     pub retained: usize,
     pub retained_bytes: usize,
     pub counters: Counters,
@@ -42,11 +44,13 @@ impl Shard {
             .iter_from(0)
             .filter(|(_, s)| s.conn.is_some())
             .count();
+        let routes = self.router.stats();
         ShardStats {
             connections: self.conns.len(),
             sessions: self.sessions.len(),
             clients,
-            subscriptions: self.router.stats().subscriptions,
+            subscriptions: routes.subscriptions,
+            filters: routes.filters,
             retained: self.retained.len(),
             retained_bytes: self.retained.bytes(),
             counters: self.counters.clone(),

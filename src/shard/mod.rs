@@ -28,6 +28,7 @@ pub mod options;
 pub mod outboxes;
 mod packets;
 mod presence;
+mod promises;
 mod publish;
 mod restore;
 mod retained;
@@ -93,6 +94,7 @@ impl Effects {
 /// One shard's whole state.
 pub struct Shard {
     options: Options,
+    promises: promises::Promises,
     conns: Paged<Conn>,
     /// Of all connections together, what has come of packets that are not whole.
     tail_bytes: usize,
@@ -101,6 +103,7 @@ pub struct Shard {
     by_client_id: HashTable<u32>,
     router: Router,
     retained: Retained<Message>,
+    retained_own: retained::OwnRetained,
     /// Where the sweep for expired retained messages goes on.
     retained_sweep: Option<Box<str>>,
     sweep_armed: bool,
@@ -147,6 +150,7 @@ impl Shard {
             by_client_id: HashTable::new(),
             router,
             retained: Retained::new(seed, Message::size),
+            retained_own: retained::OwnRetained::default(),
             retained_sweep: None,
             sweep_armed: false,
             groups: shared::Groups::default(),
@@ -162,6 +166,7 @@ impl Shard {
             next_ticket: 0,
             last_epoch: 0,
             images: Images::default(),
+            promises: promises::Promises::new(options.mqtt.announced()),
             scratch: Vec::new(),
             hasher: hashbrown::DefaultHashBuilder::default(),
             options,
@@ -219,8 +224,11 @@ impl Shard {
         self.alarms.next_deadline_ms()
     }
 
-    /// Other settings for what comes from now on; of what is there, access rules act at once.
+    /// Other settings for what comes from now on; of what is there, access rules act at once, and
+    /// what was announced to a client stands.
     fn handle_reload(&mut self, options: Options, fx: &mut Effects) {
+        let announced = options.mqtt.announced();
+        self.promises.announce(announced, &self.conns);
         let rules_changed = self.options.access != options.access;
         self.options = options;
         if rules_changed {
@@ -281,3 +289,6 @@ pub fn owner_of(client_id: &str, shards: u16) -> ShardId {
     }
     ShardId((crate::routing::fixed_hash(client_id.as_bytes()) % u64::from(shards)) as u16)
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,7 +162,32 @@ impl Default for Limits {
     }
 }
 
+/// What CONNACK promises: it holds as long as the connection, whatever is set meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Announced {
+    pub packet_bytes_max: u32,
+    pub receive_maximum: u16,
+    pub topic_alias_maximum: u16,
+    pub maximum_qos: QoS,
+    pub retain_available: bool,
+    pub wildcard_available: bool,
+    pub shared_available: bool,
+}
+
 impl MqttOptions {
+    /// The part of it that is announced.
+    pub(super) fn announced(&self) -> Announced {
+        Announced {
+            packet_bytes_max: self.packet_bytes_max,
+            receive_maximum: self.receive_maximum,
+            topic_alias_maximum: self.topic_alias_maximum,
+            maximum_qos: self.maximum_qos,
+            retain_available: self.retain_available,
+            wildcard_available: self.wildcard_available,
+            shared_available: self.shared_available,
+        }
+    }
+
     /// The Server Keep Alive for a client that asks for `asked_s`, if its own does not stand.
     pub fn held_to_s(&self, asked_s: u16) -> Option<u16> {
         self.keep_alive_max_s

@@ -26,6 +26,8 @@ struct Bound {
 /// A connection that is a client.
 #[derive(Clone, Copy)]
 pub(super) struct Up {
+    /// What was announced to it.
+    pub announced: u8,
     /// Slot of its session.
     pub session: u32,
     pub version: Version,
@@ -191,22 +193,24 @@ impl Shard {
     }
 
     fn bound(&self, id: ConnId) -> Bound {
-        let packet_bytes_max = self.options.mqtt.packet_bytes_max as usize;
         match self.conns.get(id.0) {
             Some(conn) if conn.phase == Phase::Up => {
+                let packet_bytes_max = self.promises.of(conn.announced).packet_bytes_max;
                 let up = Some(Up {
+                    announced: conn.announced,
                     session: conn.session,
                     version: conn.version,
                     is_restricted: self.is_restricted(conn),
                     is_mounted: conn.is_mounted(),
                 });
                 Bound {
-                    packet_bytes_max,
+                    packet_bytes_max: packet_bytes_max as usize,
                     up,
                 }
             }
             _ => Bound {
-                packet_bytes_max: packet_bytes_max.min(CONNECT_BYTES_MAX),
+                packet_bytes_max: CONNECT_BYTES_MAX
+                    .min(self.options.mqtt.packet_bytes_max as usize),
                 up: None,
             },
         }
@@ -444,24 +448,32 @@ impl Shard {
         Ok(self.next(id))
     }
 
-    /// AUTH towards the client (MQTT-4.12.0-2, -5).
+    /// AUTH towards the client (MQTT-4.12.0-2, -5). False, and nothing sent, when it is larger than
+    /// the client takes (MQTT-3.1.2-24).
     pub(super) fn send_auth(
         &mut self,
         id: ConnId,
-        reason: ReasonCode,
-        data: Option<&[u8]>,
+        (reason, data): (ReasonCode, Option<&[u8]>),
         fx: &mut Effects,
-    ) {
+    ) -> bool {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let method = conn.rare.as_ref().and_then(|rare| rare.method.as_deref());
+        let out = fx.out.of(id);
+        let start = out.len();
         Auth {
             reason,
             method,
             data,
             ..Auth::default()
         }
-        .encode(fx.out.of(id));
-        self.counters.packets_out[15] += 1;
+        .encode(out);
+        let fits = out.len() - start <= conn.packet_bytes_max as usize;
+        if fits {
+            self.counters.packets_out[15] += 1;
+        } else {
+            out.truncate(start);
+        }
+        fits
     }
 
     fn handle_violation(&mut self, now: Now, id: ConnId, violation: Violation, fx: &mut Effects) {

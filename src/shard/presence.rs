@@ -39,7 +39,7 @@ impl Shard {
         &mut self,
         now: Now,
         slot: u32,
-        session_present: bool,
+        (session_present, clean_start): (bool, bool),
         fx: &mut Effects,
     ) {
         let session = self.sessions.get(slot).expect("established by the caller");
@@ -55,7 +55,7 @@ impl Shard {
             session_present,
         });
         let what = What::Connected {
-            clean_sess: !session_present,
+            clean_sess: clean_start,
             protocol: match session.version {
                 Version::V31 => 3,
                 Version::V311 => 4,

@@ -39,7 +39,7 @@ impl Shard {
         (alias, mut publish): (u16, Publish<'_>),
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
-        if alias > self.options.mqtt.topic_alias_maximum {
+        if alias > self.promises.of(up.announced).topic_alias_maximum {
             return Err(Violation::TopicAliasInvalid);
         }
         let aliases = &mut self
@@ -67,11 +67,11 @@ impl Shard {
         publish: &Publish<'_>,
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
-        let mqtt = &self.options.mqtt;
-        if publish.qos > mqtt.maximum_qos {
+        let announced = self.promises.of(up.announced);
+        if publish.qos > announced.maximum_qos {
             return Err(Violation::QoSNotSupported);
         }
-        if publish.retain && !mqtt.retain_available {
+        if publish.retain && !announced.retain_available {
             return Err(Violation::RetainNotSupported);
         }
         if !self.within_limits(publish.topic) {
@@ -81,7 +81,7 @@ impl Shard {
         if publish.qos == QoS::ExactlyOnce {
             // 3.x has no Receive Maximum: there the number of ids is the bound.
             let receive_maximum = match up.version {
-                Version::V5 => self.options.mqtt.receive_maximum,
+                Version::V5 => announced.receive_maximum,
                 _ => u16::MAX,
             };
             let session = self
@@ -105,6 +105,8 @@ impl Shard {
         self.counters.publish_in[publish.qos as usize] += 1;
         let is_denied = up.is_restricted && !self.allows_publish(id, publish.topic, fx);
         if is_denied && self.options.access.cuts_denied {
+            // Nothing was accepted under this id: what comes with it again is judged again.
+            self.release_inbound(slot, publish);
             self.end(now, id, Ending::Refused(ReasonCode::NotAuthorized), fx);
             return Ok(Next::Stop);
         }
@@ -147,10 +149,6 @@ impl Shard {
             retain: publish.retain,
             expires_ms: MqttOptions::expires_ms(now.ms, publish.message_expiry_s),
         };
-        if content.retain && !self.retained_fits(&content) {
-            self.counters.refuse(Refusal::RetainedQuota);
-            return ReasonCode::QuotaExceeded;
-        }
         self.counters.ledger.received += 1;
         match self.publish(now, Parcel::borrowed(content), Some(ClientKey(slot)), fx) {
             0 => ReasonCode::NoMatchingSubscribers,
@@ -173,13 +171,20 @@ impl Shard {
             QoS::ExactlyOnce => AckKind::PubRec,
         };
         if kind == AckKind::PubRec && reason.is_error() && up.version == Version::V5 {
-            let session = self
-                .sessions
-                .get_mut(up.session)
-                .expect("who is up has a session");
-            session.flow_mut().inbound.release(publish.packet_id);
+            self.release_inbound(up.session, publish);
         }
         conn_ack(self, id, (kind, publish.packet_id, reason), fx);
+    }
+
+    /// The id of a PUBLISH that was refused is free (MQTT-4.3.3-9).
+    pub(super) fn release_inbound(&mut self, slot: u32, publish: &Publish<'_>) {
+        if publish.qos == QoS::ExactlyOnce {
+            let session = self
+                .sessions
+                .get_mut(slot)
+                .expect("looked up by the caller");
+            session.flow_mut().inbound.release(publish.packet_id);
+        }
     }
 
     /// A message of the broker itself, or a will.
@@ -299,6 +304,11 @@ impl Shard {
 
     /// `$SYS` is the broker's own.
     pub(super) fn may_publish_to(&self, topic: &str) -> bool {
-        !(topic.starts_with("$SYS") && matches!(topic.as_bytes().get(4), None | Some(b'/')))
+        !is_own(topic)
     }
+}
+
+/// Whether the broker alone publishes to `topic`.
+pub(super) fn is_own(topic: &str) -> bool {
+    topic.starts_with("$SYS") && matches!(topic.as_bytes().get(4), None | Some(b'/'))
 }

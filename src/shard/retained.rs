@@ -1,12 +1,13 @@
 //! Retained messages. Each topic's message lives on one shard, the topic's owner; subscribers ask
 //! the owners, a chunk at a time, as fast as they take what they get.
 
+use super::publish::is_own;
 use super::{
     Awaited, Change, ClientRef, Effects, Envelope, Purpose, RetainedChunk, RetainedQuery, Shard,
     ShardId,
 };
 use crate::base::Now;
-use crate::message::{Content, Message, NEVER_MS};
+use crate::message::{Message, NEVER_MS};
 use crate::session::{Delivery, Ids};
 
 /// Messages in a chunk.
@@ -14,25 +15,17 @@ const CHUNK_MAX: usize = 64;
 /// Topics that a sweep for expired messages looks at.
 const SWEEP_MAX: usize = 512;
 
+/// What of the retained messages is the broker's own.
+#[derive(Default)]
+pub(super) struct OwnRetained {
+    count: usize,
+    bytes: usize,
+}
+
 impl Shard {
     /// The shard that holds the retained message of `topic`.
     pub(super) fn retained_owner(&self, topic: &str) -> ShardId {
         super::owner_of(topic, self.options.shards)
-    }
-
-    /// Whether the broker's limits let the message be retained. Count and bytes are those of this
-    /// shard: topics are spread evenly, so every shard's share fills at the same time.
-    pub(super) fn retained_fits(&self, content: &Content<'_>) -> bool {
-        let limits = &self.options.limits;
-        if content.payload.is_empty() {
-            return true;
-        }
-        let has_room = self.retained.len() < limits.retained_count_max
-            && self.retained.bytes() < limits.retained_bytes_max;
-        content.payload.len() <= limits.retained_payload_bytes_max
-            && (has_room
-                || self.retained_owner(content.topic) != self.options.shard
-                || self.retained.get(content.topic).is_some())
     }
 
     /// Stores at the owner. Posted before any interest is looked up: see [`super::mail`].
@@ -53,25 +46,56 @@ impl Shard {
         }
     }
 
-    /// Replaces the topic's message (MQTT-3.3.1-5), or removes it (MQTT-3.3.1-6, -7).
+    /// Replaces the topic's message (MQTT-3.3.1-5), or removes it (MQTT-3.3.1-6, -7). One that is
+    /// beyond the limits is not kept, and neither is the older one that it replaces: nobody is told
+    /// of a state that is known to be over.
     pub(super) fn store_retained(&mut self, now: Now, message: Message) {
         let content = message.content();
         if content.payload.is_empty() || content.expired(now.ms) {
             self.retained.remove(content.topic);
             return self.keep_retained(content.topic, None);
         }
-        let limits = &self.options.limits;
-        let full = self.retained.len() >= limits.retained_count_max
-            || self.retained.bytes() >= limits.retained_bytes_max;
-        if full && self.retained.get(content.topic).is_none() {
-            return self.counters.refuse(super::Refusal::RetainedQuota);
+        if !self.retained_fits(&message) {
+            self.counters.refuse(super::Refusal::RetainedQuota);
+            if self.retained.remove(content.topic).is_some() {
+                self.keep_retained(content.topic, None);
+            }
+            return;
         }
         if message.expires_ms() != NEVER_MS {
             self.arm_sweep(now);
         }
         self.keep_retained(message.topic(), Some(&message));
         let stored = message.clone();
-        self.retained.insert(message.topic(), stored);
+        let old = self.retained.insert(message.topic(), stored);
+        if is_own(message.topic()) {
+            self.retained_own.count += usize::from(old.is_none());
+            self.retained_own.bytes += message.size();
+            self.retained_own.bytes -= old.map_or(0, |old| old.size());
+        }
+    }
+
+    /// Whether the limits let the message be kept. Count and bytes are those of this shard: topics
+    /// are spread evenly, so every shard's share fills at the same time. What the broker itself
+    /// retains is little, and counts for nobody.
+    fn retained_fits(&self, message: &Message) -> bool {
+        if is_own(message.topic()) {
+            return true;
+        }
+        let limits = &self.options.limits;
+        let old = self.retained.get(message.topic()).map(Message::size);
+        let count = self.retained.len() - self.retained_own.count;
+        let bytes = self.retained.bytes() - self.retained_own.bytes;
+        let has_place = match old {
+            Some(_) => limits.retained_count_max > 0,
+            None => count < limits.retained_count_max,
+        };
+        // Whoever has room goes on having it after limits were lowered.
+        let is_no_larger = old.is_some_and(|old| message.size() <= old);
+        let has_room =
+            bytes + message.size() - old.unwrap_or_default() <= limits.retained_bytes_max;
+        let payload = message.content().payload.len();
+        payload <= limits.retained_payload_bytes_max && has_place && (is_no_larger || has_room)
     }
 
     fn keep_retained(&mut self, topic: &str, message: Option<&Message>) {
@@ -192,6 +216,7 @@ impl Shard {
         let overtaken = std::mem::take(&mut pull.overtaken);
         pull.after = chunk.next;
         let subscription = pull.subscription;
+        flow.out.mark_queue();
         for message in chunk.messages {
             let content = message.content();
             if content.expired(now.ms) || overtaken.iter().any(|topic| **topic == *content.topic) {

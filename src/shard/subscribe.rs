@@ -81,7 +81,7 @@ impl Shard {
         progress: &mut Progress,
         fx: &mut Effects,
     ) -> Result<ReasonCode, Violation> {
-        let filter = match self.check_filter(text) {
+        let filter = match self.check_filter(id, text) {
             Ok(filter) => filter,
             Err(reason) => return Ok(reason),
         };
@@ -160,15 +160,17 @@ impl Shard {
         }
     }
 
-    fn check_filter<'a>(&mut self, text: &'a str) -> Result<Filter<'a>, ReasonCode> {
+    fn check_filter<'a>(&self, id: ConnId, text: &'a str) -> Result<Filter<'a>, ReasonCode> {
         let filter = Filter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
         if !self.within_limits(filter.levels) {
             return Err(ReasonCode::TopicFilterInvalid);
         }
-        if filter.has_wildcard && !self.options.mqtt.wildcard_available {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let announced = self.promises.of(conn.announced);
+        if filter.has_wildcard && !announced.wildcard_available {
             return Err(ReasonCode::WildcardSubscriptionsNotSupported);
         }
-        if filter.share.is_some() && !self.options.mqtt.shared_available {
+        if filter.share.is_some() && !announced.shared_available {
             return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
         Ok(filter)

@@ -2,7 +2,7 @@
 //! rings, what is really due is looked up, so traffic never touches the calendar.
 
 use super::close::Ending;
-use super::conn::Phase;
+use super::conn::{Pause, Phase};
 use super::{Effects, Refusal, Shard};
 use crate::auth::Verdict;
 use crate::base::{ConnId, Now};
@@ -84,7 +84,7 @@ impl Shard {
             return;
         };
         conn.alarm_ms = u64::MAX;
-        if conn.undecided {
+        if conn.pause == Some(Pause::Undecided) {
             return self.wake_undecided(now, id, fx);
         }
         let (deadline, ending, why) = match conn.phase {

@@ -26,7 +26,15 @@ impl PostOffice for Outgoing<Mail> {
 impl Driver {
     /// Does what the shard asked for.
     pub(super) fn carry_out(&mut self) {
-        self.post_mail();
+        // Mail that is posted may make acknowledgements true, and what was held back behind them is
+        // then read: there may be another question in it.
+        loop {
+            self.settle_questions();
+            self.post_mail();
+            if self.fx.auth.is_empty() {
+                break;
+            }
+        }
         for moved in std::mem::take(&mut self.fx.moves) {
             self.pass_on(moved);
         }
@@ -49,7 +57,6 @@ impl Driver {
             self.unpark(self.fx.resumed[at].0);
         }
         self.fx.resumed.clear();
-        self.settle_questions();
         for event in self.fx.events.drain(..) {
             log(&event);
         }
@@ -137,7 +144,7 @@ impl Driver {
     }
 
     /// Puts what the shard could not decide at once to the sources; where there is no room for
-    /// another question, the answer is there already.
+    /// another question, the answer is there already, and carried out in this turn.
     fn settle_questions(&mut self) {
         for request in std::mem::take(&mut self.fx.auth) {
             let (conn, attempt) = (request.conn, request.attempt);

@@ -1,0 +1,336 @@
+//! What rows in bytes cannot ask for: other settings while clients are connected, rules that cut,
+//! quotas.
+
+use super::*;
+use crate::auth::acl::Answer;
+use crate::auth::{AuthRequest, Grant, Verdict};
+use crate::base::Peer;
+use crate::codec::QoS;
+
+struct Everybody;
+
+impl Authenticator for Everybody {
+    fn ask(&mut self, _: &AuthRequest) -> Verdict {
+        Verdict::Allow(Grant::anonymous())
+    }
+}
+
+/// One shard and its clients, in bytes.
+struct Broker {
+    shard: Shard,
+    fx: Effects,
+}
+
+impl Broker {
+    fn new(options: Options) -> Broker {
+        Broker {
+            shard: Shard::new(options, Box::new(Everybody), None, 1),
+            fx: Effects::default(),
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) {
+        let now = Now {
+            ms: 1_000_000,
+            unix_ms: 1_700_000_000_000,
+        };
+        self.shard.step(now, input, &mut self.fx);
+        assert_eq!(self.shard.counters().ledger.imbalance(), 0);
+    }
+
+    /// Sends, and gives what comes back.
+    fn say(&mut self, conn: u32, bytes: &[u8]) -> Vec<u8> {
+        let conn = ConnId(conn);
+        self.step(Input::Bytes { conn, bytes });
+        self.told(conn.0)
+    }
+
+    fn told(&mut self, conn: u32) -> Vec<u8> {
+        let told = self.fx.out.pending(ConnId(conn)).to_vec();
+        if !told.is_empty() {
+            self.fx.out.consume(ConnId(conn), told.len());
+        }
+        told
+    }
+
+    /// A v5 client named by a letter, with a session that stays, and these properties besides.
+    fn connect(&mut self, conn: u32, name: u8, clean_start: bool, more: &[u8]) -> Vec<u8> {
+        let peer = Peer::plain("127.0.0.1:1".parse().expect("an address"), 0);
+        let id = ConnId(conn);
+        self.step(Input::Closed { conn: id });
+        self.step(Input::Opened { conn: id, peer });
+        let mut packet = vec![0x10, 19 + more.len() as u8, 0, 4];
+        packet.extend(b"MQTT\x05");
+        packet.extend([u8::from(clean_start) << 1, 0, 0, 5 + more.len() as u8]);
+        packet.extend([0x11, 0, 0, 0x03, 0xe8]);
+        packet.extend(more);
+        packet.extend([0, 1, name]);
+        let connack = self.say(conn, &packet);
+        assert_eq!(connack[0], 0x20);
+        assert_eq!(connack[3], 0, "refused");
+        connack
+    }
+
+    fn reload(&mut self, change: impl Fn(&mut Options)) {
+        let mut options = self.shard.options.clone();
+        change(&mut options);
+        self.step(Input::Reload(Box::new(options)));
+    }
+}
+
+/// PUBLISH with QoS 2 to `t`.
+fn qos2(id: u8) -> [u8; 9] {
+    [0x34, 7, 0, 1, b't', 0, id, 0, b'x']
+}
+
+#[test]
+fn what_connack_announced_outlives_a_reload() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    for id in 1..=20 {
+        assert_eq!(broker.say(1, &qos2(id))[0], 0x50);
+    }
+    let with_alias = [0x32, 9, 0, 1, b't', 0, 99, 3, 0x23, 0, 16];
+    let retained = [0x31, 5, 0, 1, b'r', 0, b'x'];
+    let large = [&[0x32, 0x86, 0x10, 0, 1, b't', 0, 98, 0][..], &[0; 2048]].concat();
+    let wildcard = [0x82, 7, 0, 9, 0, 0, 1, b'#', 0];
+    broker.reload(|options| {
+        options.mqtt.topic_alias_maximum = 2;
+        options.mqtt.receive_maximum = 10;
+        options.mqtt.packet_bytes_max = 1024;
+        options.mqtt.maximum_qos = QoS::AtLeastOnce;
+        options.mqtt.retain_available = false;
+        options.mqtt.wildcard_available = false;
+    });
+    assert_eq!(broker.say(1, &qos2(21)), [0x50, 3, 0, 21, 0x10]);
+    assert_eq!(broker.say(1, &with_alias), [0x40, 3, 0, 99, 0x10]);
+    assert_eq!(broker.say(1, &large), [0x40, 3, 0, 98, 0x10]);
+    assert!(broker.say(1, &retained).is_empty());
+    assert_eq!(broker.say(1, &wildcard)[..6], [0x90, 4, 0, 9, 0, 0]);
+
+    // Whoever comes now hears of the new settings, and is held to them.
+    for (name, packet, reason) in [
+        (b'b', &with_alias[..], 0x94),
+        (b'c', &large[..], 0x95),
+        (b'd', &qos2(1)[..], 0x9b),
+        (b'e', &retained[..], 0x9a),
+    ] {
+        broker.connect(2, name, true, &[]);
+        let told = broker.say(2, packet);
+        assert_eq!((told[0], told[2]), (0xe0, reason));
+    }
+    broker.connect(2, b'f', true, &[]);
+    assert_eq!(broker.say(2, &wildcard), [0x90, 4, 0, 9, 0, 0xa2]);
+    assert!(broker.say(1, &qos2(22)).ends_with(&[0x50, 2, 0, 22]));
+}
+
+#[test]
+fn announcements_that_nobody_holds_the_broker_to_are_forgotten() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    for aliases in 100..1100 {
+        broker.reload(|options| options.mqtt.topic_alias_maximum = aliases);
+        broker.connect(2, b'b', true, &[]);
+    }
+    let of = |broker: &Broker, conn: u32| {
+        let number = broker.shard.conns.get(conn).expect("up").announced;
+        *broker.shard.promises.of(number)
+    };
+    assert_eq!(of(&broker, 1).topic_alias_maximum, 32);
+    assert_eq!(of(&broker, 2).topic_alias_maximum, 1099);
+}
+
+#[test]
+fn what_a_denied_client_was_cut_for_is_judged_again() {
+    let mut options = Options::default();
+    options.access.cuts_denied = true;
+    options.access.nomatch = Answer::Deny;
+    options.access.common = Some(Arc::default());
+    let mut broker = Broker::new(options);
+    for _ in 0..2 {
+        broker.connect(1, b'a', false, &[]);
+        let told = broker.say(1, &qos2(7));
+        assert_eq!((told[0], told[2]), (0xe0, 0x87));
+    }
+    // Once it may, what has this id is a new message.
+    broker.connect(1, b'a', false, &[]);
+    broker.reload(|options| options.access.common = None);
+    broker.connect(2, b'b', true, &[]);
+    broker.say(2, &[0x82, 7, 0, 9, 0, 0, 1, b't', 0]);
+    assert_eq!(broker.say(1, &qos2(7)), [0x50, 2, 0, 7]);
+    assert_eq!(broker.told(2), [0x30, 5, 0, 1, b't', 0, b'x']);
+}
+
+/// PUBLISH with QoS 1.
+fn qos1(topic: &str, id: u8, retain: bool, payload: &[u8]) -> Vec<u8> {
+    let len = topic.len() + payload.len() + 5;
+    let mut packet = vec![0x32 | u8::from(retain), len as u8, 0, topic.len() as u8];
+    packet.extend(topic.as_bytes());
+    packet.extend([0, id, 0]);
+    packet.extend(payload);
+    packet
+}
+
+/// SUBSCRIBE with this QoS.
+fn subscribe(filter: &str, qos: u8) -> Vec<u8> {
+    let mut packet = vec![0x82, filter.len() as u8 + 6, 0, 9, 0, 0, filter.len() as u8];
+    packet.extend(filter.as_bytes());
+    packet.push(qos);
+    packet
+}
+
+/// The PUBLISH packets in `bytes`, none longer than 129 bytes.
+fn publishes(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while let [kind, len, ..] = *bytes {
+        let (packet, rest) = bytes.split_at(usize::from(len) + 2);
+        bytes = rest;
+        if kind >> 4 == 3 {
+            found.push(packet);
+        }
+    }
+    found
+}
+
+/// Topics and packet ids of the PUBLISH packets in `bytes`, which are of QoS 1.
+fn published(bytes: &[u8]) -> Vec<(String, u8)> {
+    let one = |packet: &[u8]| {
+        let end = 4 + usize::from(packet[3]);
+        let topic = String::from_utf8(packet[4..end].to_vec()).expect("a topic");
+        (topic, packet[end + 1])
+    };
+    publishes(bytes).into_iter().map(one).collect()
+}
+
+/// What a client with Receive Maximum 1 gets, one after the other, `next` running before each
+/// acknowledgement.
+fn acknowledged(broker: &mut Broker, conn: u32, next: &[u8]) -> Vec<String> {
+    let mut seen = Vec::new();
+    let mut told = broker.told(conn);
+    while let Some((topic, id)) = published(&told).pop() {
+        let retain = publishes(&told).last().is_some_and(|p| p[0] & 1 == 1);
+        seen.push(topic + if retain { " retained" } else { "" });
+        if !next.is_empty() && seen.len() < 40 {
+            broker.say(1, next);
+        }
+        told = broker.say(conn, &[0x40, 2, 0, id]);
+    }
+    seen
+}
+
+#[test]
+fn retained_messages_come_through_live_ones_that_never_stop() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    for topic in ["r/0", "r/1", "r/2", "r/3", "r/4"] {
+        broker.say(1, &qos1(topic, 1, true, b"R"));
+    }
+    broker.connect(2, b'b', true, &[0x21, 0, 1]);
+    broker.say(2, &subscribe("live", 1));
+    let live = qos1("live", 2, false, b"L");
+    for _ in 0..20 {
+        broker.say(1, &live);
+    }
+    let first = published(&broker.told(2));
+    assert_eq!(first, [("live".to_owned(), 1)]);
+    broker.step(Input::Bytes {
+        conn: ConnId(2),
+        bytes: &subscribe("r/#", 1),
+    });
+    broker.told(2);
+    broker.step(Input::Bytes {
+        conn: ConnId(2),
+        bytes: &[0x40, 2, 0, 1],
+    });
+    let seen = acknowledged(&mut broker, 2, &live);
+    let retained = |seen: &[String]| seen.iter().filter(|t| t.starts_with("r/")).count();
+    assert_eq!(retained(&seen[..11]), 5, "{seen:?}");
+    assert_eq!(seen.len(), 5 + 19 + 39, "{seen:?}");
+}
+
+#[test]
+fn a_retained_message_does_not_pass_older_ones_of_its_topic() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    broker.connect(2, b'b', true, &[0x21, 0, 1]);
+    broker.say(2, &subscribe("r/0", 1));
+    for topic in ["r/0", "r/0", "r/1"] {
+        broker.say(1, &qos1(topic, 1, true, b"R"));
+    }
+    for bytes in [&subscribe("live", 1), &subscribe("r/+", 1)] {
+        let conn = ConnId(2);
+        broker.step(Input::Bytes { conn, bytes });
+        broker.say(1, &qos1("live", 1, false, b"L"));
+    }
+    let seen = acknowledged(&mut broker, 2, &[]);
+    let retained = seen.iter().position(|topic| topic == "r/0 retained");
+    let live = seen.iter().rposition(|topic| topic == "r/0");
+    assert!(retained > live, "{seen:?}");
+    assert_eq!(seen.len(), 6, "{seen:?}");
+}
+
+/// How many retained messages a new subscriber gets.
+fn retained(broker: &mut Broker, filter: &str) -> usize {
+    broker.connect(3, b'z', true, &[]);
+    let told = broker.say(3, &subscribe(filter, 0));
+    let got = publishes(&told).iter().filter(|p| p[0] == 0x31).count();
+    broker.step(Input::Closed { conn: ConnId(3) });
+    got
+}
+
+#[test]
+fn what_is_beyond_the_retained_limits_is_delivered_but_not_kept() {
+    let mut options = Options::default();
+    options.limits.retained_count_max = 2;
+    options.limits.retained_payload_bytes_max = 4;
+    let mut broker = Broker::new(options);
+    for topic in ["$SYS/a", "$SYS/b", "$SYS/c", "$SYS/c"] {
+        let content = crate::message::Content {
+            topic,
+            payload: b"large for a client",
+            properties: crate::codec::Forwarded::from_stored(&[]),
+            qos: QoS::AtMostOnce,
+            retain: true,
+            expires_ms: crate::message::NEVER_MS,
+        };
+        let message = Message::copy_of(&content, &mut Vec::new());
+        broker.step(Input::Publish(message));
+    }
+    broker.connect(1, b'a', true, &[]);
+    broker.connect(2, b'b', true, &[]);
+    broker.say(2, &subscribe("r/#", 0));
+    for (topic, payload, kept) in [
+        ("r/0", &b"x"[..], 1),
+        ("r/1", b"x", 2),
+        ("r/2", b"x", 2),
+        ("r/1", b"yy", 2),
+        ("r/1", b"large", 1),
+    ] {
+        let ack = broker.say(1, &qos1(topic, 1, true, payload));
+        assert_eq!(ack, [0x40, 2, 0, 1], "{topic}");
+        assert!(broker.told(2).ends_with(payload), "{topic}");
+        assert_eq!(retained(&mut broker, "r/#"), kept, "{topic}");
+    }
+    assert_eq!(retained(&mut broker, "$SYS/#"), 3);
+    let refused = broker.shard.counters().refused[Refusal::RetainedQuota as usize];
+    assert_eq!(refused, 2);
+    broker.reload(|options| options.limits.retained_count_max = 0);
+    broker.say(1, &qos1("r/0", 1, true, b"z"));
+    assert!(broker.told(2).ends_with(b"z"));
+    assert_eq!(retained(&mut broker, "r/#"), 0);
+}
+
+#[test]
+fn presence_tells_the_clean_start_of_connect() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    broker.say(1, &subscribe("$SYS/brokers/+/clients/+/connected", 0));
+    for (clean_start, said) in [
+        (true, "\"clean_sess\":true"),
+        (false, "\"clean_sess\":false"),
+    ] {
+        broker.connect(2, if clean_start { b'b' } else { b'c' }, clean_start, &[]);
+        let told = String::from_utf8_lossy(&broker.told(1)).into_owned();
+        assert!(told.contains(said), "{told}");
+    }
+}
