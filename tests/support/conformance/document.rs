@@ -13,8 +13,8 @@ the rows that show it. A row is bytes: what a client sends, and what has to come
 `pattern.rs`). A row of a statement fails if the behaviour is broken. All rows run against the pure
 shard under virtual time, whole and with what is sent cut into pieces of 1, 2, 3, 5 and 7 bytes; all
 that need no virtual time and no authenticator of the tests run against the running broker too, over
-TCP, in the same cuts but for rows that wait for time to pass, which run whole. The statements are given
-in short; the standards have the full text.
+TCP, in the same cuts but for rows that wait for time to pass, which run whole. The statements are
+given in short; the standards have the full text.
 
 `cargo test --test conformance` plays them; `CONFORMANCE_ROW=text` plays only the rows whose name or
 statement contains the text. This page is made from the data, and a test holds both together:
