@@ -273,8 +273,9 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         "How long one is held off. It doubles with each time in a row, up to 32 times this.";
     auth.strained_connect_rate: Kind::Number(Range::or_zero(10_000_000, "as always")),
         Number(AUTH_STRAINED_RATE_DEFAULT), Live, "connections a second",
-        "Connections accepted a second while a source cannot be asked, or while half of the \
-         clients that may wait for a verdict do. The others wait in the kernel's accept queue.";
+        "Connections accepted a second while a source cannot be asked, while half of the clients \
+         that may wait for a verdict do, or while they wait for half of the time that it may take. \
+         The others wait in the kernel's accept queue.";
 
     sys.interval_s: Kind::Duration(Range::or_zero(86_400, "never")),
         Number(SYS_INTERVAL_S_DEFAULT), Live, "s",

@@ -402,7 +402,8 @@ impl Gate {
             is_password(&request).then(|| self.authority.memo.tag(&request, Scope::default()));
         let question = Box::new(Question {
             shard: self.shard,
-            until: Instant::now() + deadline,
+            since: Instant::now(),
+            deadline,
             key,
             request,
         });

@@ -1,5 +1,6 @@
 //! Files that a person writes: access rules for everybody, and users with hashed passwords.
 
+use super::hashing::verify;
 use super::source::{Judgement, Remember, Scope, Source};
 use crate::auth::acl::{Action, Answer, Rule, Rules, Topics, Who, erlang};
 use crate::auth::{AuthRequest, AuthStep, Grant, PasswordFormat};
@@ -201,7 +202,7 @@ impl Source for PasswordFile {
         let shown = question.password.as_deref().unwrap_or_default();
         let any = self.users.values().next();
         any.is_some_and(|(format, hash)| {
-            format.verify(shown, hash, None);
+            verify(*format, shown, hash, None);
             true
         })
     }
@@ -218,7 +219,7 @@ impl Source for PasswordFile {
             return Judgement::Next;
         }
         let shown = question.password.as_deref().unwrap_or_default();
-        match format.verify(shown, hash, None) {
+        match verify(*format, shown, hash, None) {
             true => Judgement::Allow(Grant::default(), Remember::Password(Scope::default())),
             false => Judgement::Deny(ReasonCode::BadUserNameOrPassword),
         }

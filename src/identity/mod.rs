@@ -8,6 +8,7 @@ mod chain;
 pub mod claims;
 pub mod files;
 pub mod guard;
+mod hashing;
 mod health;
 pub mod http;
 mod journal;

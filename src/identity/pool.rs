@@ -14,9 +14,9 @@ use crate::limits::RECHECKS_WAITING_MAX;
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The questions of all shards.
 pub struct Pool {
@@ -25,6 +25,8 @@ pub struct Pool {
     /// Of those who want to come in.
     waiting: AtomicUsize,
     waiting_max: usize,
+    /// The last of them that was taken up had waited for half of its time.
+    is_late: AtomicBool,
     /// Of those who are in.
     rechecks: AtomicUsize,
     expired: AtomicU64,
@@ -44,8 +46,9 @@ struct Lines<T> {
 pub struct Question {
     pub shard: ShardId,
     pub request: AuthRequest,
-    /// When nobody waits for the answer any more.
-    pub until: Instant,
+    pub since: Instant,
+    /// After this nobody waits for the answer any more.
+    pub deadline: Duration,
     /// Questions with the same key may have the same answer; `None`: this one is asked by itself.
     pub key: Option<Tag>,
 }
@@ -72,6 +75,7 @@ impl Pool {
             },
             waiting: AtomicUsize::new(0),
             waiting_max,
+            is_late: AtomicBool::new(false),
             rechecks: AtomicUsize::new(0),
             expired: AtomicU64::new(0),
             running: Mutex::default(),
@@ -90,9 +94,11 @@ impl Pool {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Whether so many wait that fewer should come.
+    /// Whether so many wait, or for so long, that fewer should come: more than can be answered in
+    /// time would only be turned away, and come again.
     pub fn is_crowded(&self) -> bool {
-        self.waiting() * 2 > self.waiting_max
+        let waiting = self.waiting();
+        waiting * 2 > self.waiting_max || waiting > 0 && self.is_late.load(Ordering::Relaxed)
     }
 
     /// Questions that nobody took up in time.
@@ -211,7 +217,12 @@ fn work(authority: &Authority, is_fair: bool) {
 /// The question, if this thread is to ask it.
 fn take_up(authority: &Authority, question: Box<Question>) -> Option<Box<Question>> {
     let pool = authority.pool();
-    if question.until <= Instant::now() {
+    let waited = question.since.elapsed();
+    if !question.is_recheck() {
+        pool.is_late
+            .store(waited >= question.deadline / 2, Ordering::Relaxed);
+    }
+    if waited >= question.deadline {
         pool.done(&question);
         pool.expired.fetch_add(1, Ordering::Relaxed);
         if question.is_recheck() {

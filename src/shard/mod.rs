@@ -111,6 +111,8 @@ pub struct Shard {
     /// Only with a store.
     durable: Option<Box<durable::Durable>>,
     alarms: Calendar<Alarm>,
+    /// Those of a bucket that is due.
+    ringing: std::vec::IntoIter<Alarm>,
     revising: VecDeque<access::Revising>,
     /// Clients that are in and were to be looked at again, when nobody could say: they are asked
     /// about until somebody can.
@@ -156,6 +158,7 @@ impl Shard {
             groups: shared::Groups::default(),
             durable: is_durable.then(|| Box::new(durable::Durable::restoring())),
             alarms: Calendar::default(),
+            ringing: Vec::new().into_iter(),
             revising: VecDeque::new(),
             unsure: VecDeque::new(),
             access_version: 0,
@@ -218,7 +221,7 @@ impl Shard {
 
     /// When [`Input::Tick`] is due at the latest, in monotonic milliseconds.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        if !self.revising.is_empty() {
+        if !self.revising.is_empty() || self.ringing.len() > 0 {
             return Some(0);
         }
         self.alarms.next_deadline_ms()

@@ -10,6 +10,9 @@ use crate::codec::ReasonCode;
 
 /// How often retained messages are swept for expired ones, in milliseconds.
 const SWEEP_MS: u64 = 5_000;
+/// Alarms of one step. Clients that came together are due together, and to turn away thousands of
+/// them in one turn is a pause for everybody else.
+const TICK_ALARMS_MAX: usize = 64;
 
 /// What an alarm is about.
 #[derive(Clone, Copy, Debug)]
@@ -56,19 +59,29 @@ impl Shard {
 
     pub(super) fn handle_tick(&mut self, now: Now, fx: &mut Effects) {
         self.go_on_revising(now, fx);
-        while let Some(alarms) = self.alarms.pop_due(now.ms) {
-            for alarm in alarms {
-                match alarm {
-                    Alarm::Connection(id) => self.wake_connection(now, id, fx),
-                    Alarm::Session(slot) => self.wake_session(now, slot, fx),
-                    Alarm::AskAgain => self.ask_again(now, fx),
-                    Alarm::Sweep => {
-                        self.sweep_armed = false;
-                        self.sweep_retained(now);
-                        if !self.retained.is_empty() {
-                            self.arm_sweep(now);
-                        }
-                    }
+        for _ in 0..TICK_ALARMS_MAX {
+            if self.ringing.len() == 0 {
+                match self.alarms.pop_due(now.ms) {
+                    Some(alarms) => self.ringing = alarms.into_iter(),
+                    None => return,
+                }
+            }
+            if let Some(alarm) = self.ringing.next() {
+                self.ring(now, alarm, fx);
+            }
+        }
+    }
+
+    fn ring(&mut self, now: Now, alarm: Alarm, fx: &mut Effects) {
+        match alarm {
+            Alarm::Connection(id) => self.wake_connection(now, id, fx),
+            Alarm::Session(slot) => self.wake_session(now, slot, fx),
+            Alarm::AskAgain => self.ask_again(now, fx),
+            Alarm::Sweep => {
+                self.sweep_armed = false;
+                self.sweep_retained(now);
+                if !self.retained.is_empty() {
+                    self.arm_sweep(now);
                 }
             }
         }

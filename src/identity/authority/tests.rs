@@ -220,6 +220,32 @@ fn a_full_queue_says_so_at_once() {
 }
 
 #[test]
+fn whoever_waited_for_half_of_the_time_is_a_reason_to_let_in_fewer() {
+    let deadline = Duration::from_secs(2);
+    let mut world = world(Options {
+        deadline,
+        threads: 1,
+        ..options()
+    });
+    world.put(question("a", "p", "c"), 1);
+    world.wait_asked(1);
+    world.put(question("b", "p", "c"), 2);
+    assert!(!world.authority.is_strained(), "it only begins to wait");
+    let begun = Instant::now();
+    while begun.elapsed() < deadline / 2 {
+        std::thread::yield_now();
+    }
+    world.say.send(allow()).unwrap();
+    world.wait_asked(2);
+    assert!(world.authority.is_strained());
+    world.say.send(allow()).unwrap();
+    world.put(question("c", "p", "c"), 3);
+    world.wait_asked(3);
+    assert!(!world.authority.is_strained(), "the line has gone");
+    world.say.send(allow()).unwrap();
+}
+
+#[test]
 fn a_source_that_is_down_is_no_reason_to_doubt_a_password() {
     let mut world = world(options());
     world.say.send(allow()).unwrap();

@@ -14,6 +14,7 @@ use super::template::{Template, Variable};
 use crate::auth::acl::row;
 use crate::auth::{AuthRequest, AuthStep, Grant, Rules};
 use crate::codec::ReasonCode;
+use crate::identity::hashing::verify;
 use crate::identity::{Judgement, Remember, Scope, Source};
 use crate::limits::ACL_RULES_MAX;
 
@@ -125,7 +126,7 @@ impl Pgsql {
             self.sample.get_or_init(sample);
         }
         let salt = user.salt.as_deref();
-        self.options.password_hash.verify(shown, stored, salt)
+        verify(self.options.password_hash, shown, stored, salt)
     }
 
     fn conclude(
@@ -184,7 +185,7 @@ impl Source for Pgsql {
         let shown = request.password.as_deref().unwrap_or_default();
         self.sample.get().is_some_and(|(stored, salt)| {
             let salt = salt.as_deref();
-            self.options.password_hash.verify(shown, stored, salt);
+            verify(self.options.password_hash, shown, stored, salt);
             true
         })
     }

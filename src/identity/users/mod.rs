@@ -4,6 +4,7 @@
 
 mod record;
 
+use super::hashing::verify;
 use super::journal::Journal;
 use super::source::{Judgement, Remember, Scope, Source};
 use crate::auth::scram::{self, Credential, First, Pending};
@@ -191,7 +192,7 @@ impl Users {
             return Judgement::Next;
         };
         let shown = question.password.as_deref().unwrap_or_default();
-        if !PasswordFormat::Argon2.verify(shown, &user.password, None) {
+        if !verify(PasswordFormat::Argon2, shown, &user.password, None) {
             return Judgement::Deny(ReasonCode::BadUserNameOrPassword);
         }
         Judgement::Allow(
@@ -261,7 +262,7 @@ impl Source for Users {
         let shown = question.password.as_deref().unwrap_or_default();
         let any = self.any();
         any.is_some_and(|user| {
-            PasswordFormat::Argon2.verify(shown, &user.password, None);
+            verify(PasswordFormat::Argon2, shown, &user.password, None);
             true
         })
     }
