@@ -78,6 +78,24 @@ fn every_wrong_protocol_is_counted_and_told() {
 }
 
 #[test]
+fn whoever_goes_on_after_the_answer_is_cut_by_what_it_sends() {
+    // What is thrown away, and what lies in the sockets' buffers.
+    const BYTES_MAX: usize = 64 << 20;
+    let house = House::open("goes-on", vec![listener("ws://127.0.0.1:0")], |_| {});
+    let mut stream = TcpStream::connect(house.address(0)).unwrap();
+    stream.write_all(b"GET /mqtt HTTP/1.1\r\n").unwrap();
+    let lines = "X: y\r\n".repeat(10_000);
+    let mut sent = 0;
+    while stream.write_all(lines.as_bytes()).is_ok() {
+        sent += lines.len();
+        assert!(sent < BYTES_MAX, "nobody ends it");
+    }
+    house.await_refused("http_too_large", 1);
+    await_that("it is gone", || house.status().connections == 0);
+    house.close();
+}
+
+#[test]
 fn those_who_never_finish_are_turned_away_in_time_and_cost_little() {
     const CROWD: usize = 500;
     let urls = ["tls://127.0.0.1:0", "ws://127.0.0.1:0"];

@@ -13,6 +13,11 @@ use std::sync::atomic::Ordering;
 
 /// How long a connection may take to be flushed, and then to end from the peer's side.
 const CLOSE_MS_MAX: u64 = 3_000;
+/// Those that are cut in a turn because their time is over: a crowd is late together.
+const TURN_OVERDUE_MAX: usize = 64;
+/// Bytes of a connection that is let go of, which are thrown away unread. What was on its way when
+/// the peer could hear that it is over is less; beyond that nobody listens.
+const WASTE_BYTES_MAX: usize = 1 << 20;
 
 /// A connection that has to be gone by a deadline.
 pub struct Closing {
@@ -77,6 +82,18 @@ impl Driver {
             self.crowd.leave(listener);
             self.fx.out.discard(ConnId(slot));
             self.freed.push(slot);
+            if !self.wasted.is_empty() {
+                self.wasted.remove(&slot);
+            }
+        }
+    }
+
+    /// So many bytes of a connection that is let go of were thrown away: it is cut when it goes on.
+    pub(super) fn waste(&mut self, slot: u32, count: usize) {
+        let wasted = self.wasted.entry(slot).or_default();
+        *wasted += count;
+        if *wasted > WASTE_BYTES_MAX {
+            self.release(slot);
         }
     }
 
@@ -125,7 +142,10 @@ impl Driver {
 
     /// Cuts those whose time is over.
     pub(super) fn close_overdue(&mut self) {
-        while let Some((slot, serial)) = Closing::take_due(&mut self.closings, self.now.ms) {
+        for _ in 0..TURN_OVERDUE_MAX {
+            let Some((slot, serial)) = Closing::take_due(&mut self.closings, self.now.ms) else {
+                return;
+            };
             if self
                 .conns
                 .get(slot)

@@ -165,7 +165,9 @@ impl Driver {
                 if count == self.scratch.len() || ended {
                     self.list(slot);
                 }
-                if !closing {
+                if closing {
+                    self.waste(slot, count);
+                } else {
                     let bytes = &self.scratch[..count];
                     self.shard
                         .step(self.now, Input::Bytes { conn: id, bytes }, &mut self.fx);

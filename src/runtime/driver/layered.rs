@@ -2,7 +2,8 @@
 //! the shard only once all layers are up, so that it never hears of whoever just tries the door.
 //!
 //! What may cost a TLS handshake waits in a line of its own, of which a turn does no more than
-//! [`HANDSHAKE_TURN`] allows: a storm of handshakes takes its time from the handshakes.
+//! [`HANDSHAKE_TURN`] allows, and after it has written what others wait for: a storm of handshakes
+//! takes its time from the handshakes.
 
 use super::close::Closing;
 use super::{Driver, UNSENT_BYTES_MAX};
@@ -14,8 +15,11 @@ use crate::shard::Input;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// What handshakes may take of a turn. One that has begun is done: at most one more.
-const HANDSHAKE_TURN: Duration = Duration::from_micros(1000);
+/// What handshakes may take of a turn. One that has begun is done, so that a turn does one whole
+/// one (some 400 us) or some steps that cost less, and then looks at who is connected.
+const HANDSHAKE_TURN: Duration = Duration::from_micros(200);
+/// Connections that took too long and are turned away in a turn: a crowd is late together.
+const TURN_OVERDUE_MAX: usize = 32;
 /// MQTT that is wrapped at a time: what TLS has encrypted can only be sent.
 const WRAP_BYTES: usize = 64 * 1024;
 /// The wrapping buffer is given back when it has grown beyond this.
@@ -71,10 +75,10 @@ impl Driver {
         self.costly.push_back((slot, serial));
     }
 
-    /// Serves that line, within the budget of a turn.
-    pub(super) fn run_handshakes(&mut self) {
+    /// Serves that line, within the budget of a turn. False: nobody was in it.
+    pub(super) fn run_handshakes(&mut self) -> bool {
         if self.costly.is_empty() || self.out.is_congested() {
-            return;
+            return false;
         }
         let begun = Instant::now();
         while let Some((slot, serial)) = self.costly.pop_front() {
@@ -86,10 +90,11 @@ impl Driver {
                 self.receive_layered(slot);
             }
             if begun.elapsed() >= HANDSHAKE_TURN {
-                return;
+                return true;
             }
         }
         self.costly.shrink_to(1024);
+        true
     }
 
     /// Whether the layers of this connection let input in, which the caller has seen to be wanted.
@@ -202,10 +207,16 @@ impl Driver {
             }
             self.openings.pop_front();
         }
-        while let Some((slot, serial)) = Closing::take_due(&mut self.proxies, self.now.ms) {
+        for _ in 0..TURN_OVERDUE_MAX {
+            let Some((slot, serial)) = Closing::take_due(&mut self.proxies, self.now.ms) else {
+                break;
+            };
             self.turn_away_if(slot, serial, Layers::awaits_proxy, Why::ProxyTimeout);
         }
-        while let Some((slot, serial)) = Closing::take_due(&mut self.openings, self.now.ms) {
+        for _ in 0..TURN_OVERDUE_MAX {
+            let Some((slot, serial)) = Closing::take_due(&mut self.openings, self.now.ms) else {
+                break;
+            };
             self.turn_away_if(slot, serial, |l| !l.is_open(), Why::HandshakeTimeout);
         }
     }

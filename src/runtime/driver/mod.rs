@@ -30,7 +30,7 @@ use close::Closing;
 use crossbeam_channel::Sender;
 pub use sleep::Rest;
 use sleep::{Gathering, Share};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -123,6 +123,8 @@ pub struct Driver {
     /// Slots to be freed when the turn is over.
     freed: Vec<u32>,
     closings: VecDeque<Closing>,
+    /// Bytes that were thrown away of connections that are let go of.
+    wasted: HashMap<u32, usize>,
     ebb: Ebb,
     /// Who waits for what this shard has to post.
     settling: Vec<Sender<u16>>,
@@ -187,6 +189,7 @@ impl Driver {
             broken: Vec::new(),
             freed: Vec::new(),
             closings: VecDeque::new(),
+            wasted: HashMap::new(),
             ebb: Ebb::default(),
             settling: Vec::new(),
             stopping: None,
@@ -215,7 +218,6 @@ impl Driver {
         }
         self.tell_broken();
         self.read_listed();
-        self.run_handshakes();
         if self
             .shard
             .next_deadline_ms()
@@ -227,6 +229,10 @@ impl Driver {
         self.turn_away_overdue();
         self.resume_listeners();
         self.carry_out();
+        // Who is connected has what is his: what a handshake costs only makes others wait who come.
+        if self.run_handshakes() {
+            self.carry_out();
+        }
         self.report_settled();
         self.report_stopped();
     }
@@ -247,6 +253,7 @@ impl Driver {
         self.broken.shrink_to_fit();
         self.freed.shrink_to_fit();
         self.closings.shrink_to_fit();
+        self.wasted.shrink_to_fit();
         memory::return_free();
     }
 
