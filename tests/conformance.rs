@@ -139,6 +139,16 @@ fn rows_behind_proxy_v2_cut() {
     play_over(Over::Proxy, 5, 3);
 }
 
+#[test]
+fn rows_over_tls_behind_proxy_v2() {
+    play_over(Over::ProxyTls, 0, 0);
+}
+
+#[test]
+fn rows_over_tls_behind_proxy_v2_cut() {
+    play_over(Over::ProxyTls, 3, 7);
+}
+
 fn play_pure(shards: u16) {
     let suite = Suite::load();
     let mut failures = Failures::default();

@@ -220,16 +220,18 @@ fn packet(header: u8, body: &[u8]) -> Vec<u8> {
 
 /// The listener of a configuration file.
 fn listener(over: Over, path: &Path) -> String {
-    let (url, more) = match over {
-        Over::Tcp => ("tcp://127.0.0.1:0".into(), ""),
-        Over::Tls => ("tls://127.0.0.1:0".into(), ""),
-        Over::Ws => ("ws://127.0.0.1:0".into(), ""),
-        Over::Wss => ("wss://127.0.0.1:0".into(), ""),
-        Over::Unix => (format!("unix://{}", path.display()), ""),
-        Over::Proxy | Over::ProxyTls => (
-            "tcp://127.0.0.1:0".into(),
-            "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.0/8\"]\n",
-        ),
+    let url = match over {
+        Over::Tcp | Over::Proxy => "tcp://127.0.0.1:0".into(),
+        Over::Tls | Over::ProxyTls => "tls://127.0.0.1:0".into(),
+        Over::Ws => "ws://127.0.0.1:0".into(),
+        Over::Wss => "wss://127.0.0.1:0".into(),
+        Over::Unix => format!("unix://{}", path.display()),
+    };
+    let more = match over {
+        Over::Proxy | Over::ProxyTls => {
+            "proxy_protocol = true\ntrusted_proxies = [\"127.0.0.0/8\"]\n"
+        }
+        _ => "",
     };
     format!("[[listener]]\nurl = \"{url}\"\n{more}")
 }
