@@ -4,6 +4,7 @@ use crate::pki::Authority;
 use crate::support::{folder, run, run_words, start_with, stop};
 use ringmq::codec::{Connect, frame};
 use ringmq::config::ListenerClientCertificates;
+use ringmq::control::Node;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
@@ -88,6 +89,20 @@ fn dashboards() {
 fn storm() {
     let words = "run storm -n 30 --hold 0.1";
     over_all(words, &[("back", 30), ("sessions_resumed", 30)]);
+}
+
+#[test]
+fn everybody_who_comes_back_resumes() {
+    let folder = folder("resume");
+    let (broker, addresses) = start_with(&["tls://127.0.0.1:0"], |settings| {
+        settings.node.data_dir = folder.join("data");
+    });
+    let words = "storm -n 30 --hold 0.1 --insecure --tls-resume";
+    let (report, json) = run_words(&format!("{words} --broker tls://{}", addresses[0]));
+    assert!(report.is_ok() && json["back"] == 30, "{report}");
+    let handshakes = broker.status().unwrap().handshakes;
+    assert!(handshakes.resumed >= 30, "{handshakes:?}");
+    stop(&broker);
 }
 
 #[test]

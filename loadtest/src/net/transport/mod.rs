@@ -2,6 +2,7 @@
 //! absent. A connection over plain TCP has nothing of this.
 
 mod layers;
+mod tickets;
 mod tls;
 mod trust;
 mod websocket;

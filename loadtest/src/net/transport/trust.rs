@@ -1,5 +1,6 @@
 //! Whom TLS clients trust, and who they are.
 
+use super::tickets::Tickets;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -48,10 +49,11 @@ pub fn client_config(options: &TlsOptions, protocol: &[u8]) -> Result<ClientConf
         }
     };
     config.alpn_protocols = vec![protocol.to_vec()];
-    if !options.resumes {
-        // Devices do not share sessions, so neither do these.
-        config.resumption = Resumption::disabled();
-    }
+    // Devices do not share sessions, so where these are not to be resumed, there are none.
+    config.resumption = match options.resumes {
+        true => Resumption::store(Arc::new(Tickets::new())),
+        false => Resumption::disabled(),
+    };
     Ok(config)
 }
 
