@@ -21,6 +21,10 @@ use std::io;
 const EVENTS_MAX: usize = 1024;
 /// Connections begun in one turn, so that those under way are not kept waiting.
 const DIALS_PER_TURN: usize = 64;
+/// PINGREQs in one turn. Where the host is too slow for all that are due, each turn would otherwise
+/// have more of them than the one before, and who is under way, with a step a turn, would get
+/// nowhere.
+const PINGS_PER_TURN: usize = 256;
 
 /// What one kind of fleet says and hears.
 pub trait Handler {
@@ -377,7 +381,10 @@ impl Fleet {
     }
 
     fn ping_due(&mut self, handler: &mut impl Handler) {
-        while let Some((due_ns, client)) = self.pings.pop(self.now_ns) {
+        for _ in 0..PINGS_PER_TURN {
+            let Some((due_ns, client)) = self.pings.pop(self.now_ns) else {
+                return;
+            };
             let entry = &mut self.clients[client as usize];
             if entry.ping_due_ns != due_ns {
                 // An earlier connection's turn.
@@ -400,4 +407,61 @@ impl Fleet {
 #[inline]
 fn is_about_messages(frame: Frame<'_>) -> bool {
     matches!(frame.header >> 4, 3..=7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Mute;
+
+    impl Handler for Mute {
+        fn connect(&mut self, _client: u32, _out: &mut Vec<u8>) {}
+
+        fn greeted(&mut self, _client: u32, _ack: &ConnAck<'_>, _out: &mut Vec<u8>) -> u16 {
+            0
+        }
+
+        fn packet(&mut self, _: Arrived, _: Frame<'_>, _: &mut Vec<u8>) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+
+    fn fleet(count: usize) -> Fleet {
+        let options = FleetOptions {
+            dialer: Dialer {
+                broker: "127.0.0.1:1883".parse().unwrap(),
+                sources: [].into(),
+            },
+            transport: Transport {
+                tls: None,
+                websocket: None,
+            },
+            version: Version::V311,
+            keep_alive_s: 60,
+            connect_timeout_ns: 0,
+            buffer_keep_bytes: 0,
+            packet_bytes_max: 1024,
+            numbers: (0, 1),
+        };
+        Fleet::new(options, count).unwrap()
+    }
+
+    #[test]
+    fn many_pings_at_once_are_spread_over_turns_without_a_wait() {
+        let count = 2 * PINGS_PER_TURN + 1;
+        let mut fleet = fleet(count);
+        for client in 0..count {
+            fleet.clients[client].phase = Phase::Ready;
+            fleet.clients[client].ping_due_ns = fleet.pings.push(client as u32, 0);
+        }
+        fleet.now_ns = 45_000_000_000;
+        for left in [PINGS_PER_TURN + 1, 1, 0] {
+            fleet.ping_due(&mut Mute);
+            assert_eq!(fleet.stats.pings as usize, count - left);
+            let is_due = fleet.pings.next_due_ns() == Some(fleet.now_ns);
+            assert_eq!(is_due, left > 0);
+        }
+        assert!(fleet.clients.iter().all(|client| client.is_pinged));
+    }
 }
