@@ -24,7 +24,8 @@ pub use frame::{Frame, PacketType};
 pub use packet::{
     Ack, AckKind, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Disconnect,
     PING_REQ, PING_RESP, Packet, Publish, PublishHead, RetainHandling, Role, SubAck, Subscribe,
-    SubscribeOptions, UnsubAck, Unsubscribe, Will, connect_version, decode,
+    SubscribeFilters, SubscribeOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Will,
+    connect_version, decode,
 };
 pub use reason::ReasonCode;
 pub use topic::{Filter, FilterError};

@@ -12,6 +12,7 @@ use crate::config::{
 use crate::identity;
 use crate::identity::Door;
 use crate::identity::guard::PaceOptions;
+use crate::shard::options::SLICE;
 use crate::shard::{Access, DropPolicy, Limits, MqttOptions, Options};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub fn options(settings: &Settings, shard: u16, shards: u16) -> Options {
         node: settings.node.name.as_str().into(),
         presence: settings.sys.presence,
         durable: false,
+        slice: SLICE,
         mountpoints: settings
             .listeners
             .iter()

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod inbound;
 pub mod outbound;
 pub mod owed;
+pub mod request;
 pub mod violation;
 pub mod will;
 
@@ -18,6 +19,7 @@ pub use delivery::{Deal, Delivery, GroupKey, Ids};
 pub use inbound::{Arrival, Inbound};
 pub use outbound::{Opened, Outbound, QueueBounds, Recorded, Stage};
 pub use owed::{Owed, OwedAcks};
+pub use request::{Request, RequestKind};
 pub use violation::Violation;
 pub use will::Will;
 
@@ -83,6 +85,8 @@ pub struct Flow {
     pub is_retained_turn: bool,
     /// SUBACKs that wait until shared subscriptions are known to their owners.
     pub subacks: Vec<PendingSuback>,
+    /// The packet that the connection is at, when it is too long for one step.
+    pub request: Option<Box<Request>>,
     /// Acknowledgements that wait until a store has what they promise.
     pub acks: OwedAcks,
 }
@@ -149,6 +153,11 @@ impl Session {
         self.expiry_s > 0
     }
 
+    /// Whether it ended with its connection: there is only left to take it apart.
+    pub fn is_over(&self) -> bool {
+        self.conn.is_none() && !self.persists()
+    }
+
     /// The monotonic millisecond at which the will of a session without a connection is due.
     pub fn will_due_ms(&self) -> u64 {
         match &self.will {
@@ -179,6 +188,7 @@ impl Flow {
             && self.pulls.is_empty()
             && self.retained.is_empty()
             && self.subacks.is_empty()
+            && self.request.is_none()
             && self.acks.is_empty()
     }
 

@@ -6,7 +6,6 @@ use super::{Drop, Effects, Event, Refusal, Shard};
 use crate::base::{ConnId, Now};
 use crate::codec::{Disconnect, ReasonCode, Version};
 use crate::message::{Content, Message};
-use crate::routing::ClientKey;
 use crate::session::{Stage, Violation, will::Will};
 
 /// Why a connection ends.
@@ -161,6 +160,9 @@ impl Shard {
         if let Some(flow) = &mut session.flow {
             flow.out.handle_disconnect();
             flow.subacks.clear();
+            if let Some(request) = flow.request.take() {
+                self.tail_bytes -= request.filters.len();
+            }
             flow.acks.handle_disconnect();
         }
         session.drop_idle_flow();
@@ -271,15 +273,18 @@ impl Shard {
         let by = self.client_ref(slot);
         self.leave_all(slot, fx);
         self.forget_client_id(slot);
-        let session = self.sessions.remove(slot).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
+        session.client_id = Box::default();
+        let (will, flow) = (session.will.take(), session.flow.take());
+        self.leave_routes(slot);
         let ended = self.keep_end(slot);
-        for id in session.subscriptions {
-            self.router.remove(ClientKey(slot), id);
-        }
-        if let Some(will) = session.will {
+        if let Some(will) = will {
             self.publish_will(now, &will, fx);
         }
-        let Some(mut flow) = session.flow else {
+        let Some(mut flow) = flow else {
             return ended;
         };
         for (stage, delivery) in flow.out.drain() {

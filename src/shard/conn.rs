@@ -25,6 +25,8 @@ pub enum Pause {
     Undecided,
     /// As many acknowledgements are owed to it as it may wait for: until one is given.
     OwedAll,
+    /// Others have their turn first.
+    Turn,
 }
 
 /// A connection. Kept small: an idle fleet is made of these.

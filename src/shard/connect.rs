@@ -352,7 +352,7 @@ impl Shard {
         if let Some(slot) = found.take_if(|_| pending.clean_start) {
             ended = self.end_session(now, slot, fx);
         }
-        if found.is_none() && self.sessions.len() >= self.options.limits.sessions_max {
+        if found.is_none() && self.sessions_len() >= self.options.limits.sessions_max {
             let reason = ReasonCode::QuotaExceeded;
             let (why, text) = (Refusal::SessionQuota, "too many sessions");
             return self.refuse(id, Refused { reason, why, text }, fx);

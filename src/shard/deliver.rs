@@ -1,6 +1,7 @@
 //! Deliveries: from a message and a receiver to bytes in its outbox, or to its queue.
 
 use super::conn::{Conn, Outgoing, encode_publish};
+use super::slices::Unfinished;
 use super::{Drop, Effects, Shard};
 use crate::base::{ConnId, Now};
 use crate::codec::{AckKind, QoS, ReasonCode, Version};
@@ -104,6 +105,7 @@ impl Shard {
             (QoS::AtMostOnce, None) if !self.options.limits.queue_qos0 => {
                 self.counters.ledger.drop_one(Drop::Offline)
             }
+            (_, None) if session.is_over() => self.counters.ledger.drop_one(Drop::SessionEnded),
             (_, conn) => {
                 let delivery = Delivery {
                     message: parcel.message(&mut self.scratch),
@@ -267,6 +269,12 @@ impl Shard {
     pub(super) fn pump(&mut self, now: Now, slot: u32, fx: &mut Effects) {
         while let Some(id) = self.pump_conn(slot, fx) {
             let session = self.sessions.get_mut(slot).expect("looked up just now");
+            if self.slices.is_spent() {
+                let generation = session.generation;
+                let deliveries = Unfinished::Deliveries { slot, generation };
+                return self.slices.put_off(deliveries);
+            }
+            self.slices.spend(1);
             let window = session.window(self.options.mqtt.inflight_max);
             let Some(flow) = session.flow.as_deref_mut() else {
                 return;

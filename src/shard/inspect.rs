@@ -47,7 +47,7 @@ impl Shard {
         let routes = self.router.stats();
         ShardStats {
             connections: self.conns.len(),
-            sessions: self.sessions.len(),
+            sessions: self.sessions_len(),
             clients,
             subscriptions: routes.subscriptions,
             filters: routes.filters,
@@ -67,6 +67,11 @@ impl Shard {
             + self.counters.queued_bytes
             + self.tail_bytes
             + self.retained.bytes()
+    }
+
+    /// Sessions, without those that are over.
+    pub(super) fn sessions_len(&self) -> usize {
+        self.sessions.len() - self.slices.leaving()
     }
 
     /// What the shard has counted.
@@ -90,7 +95,9 @@ impl Shard {
             if found.len() == max {
                 return (found, Some(slot));
             }
-            found.push(self.client_info(slot, session));
+            if !session.is_over() {
+                found.push(self.client_info(slot, session));
+            }
         }
         (found, None)
     }

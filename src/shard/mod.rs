@@ -33,6 +33,7 @@ mod publish;
 mod restore;
 mod retained;
 mod shared;
+mod slices;
 mod subscribe;
 mod timers;
 
@@ -114,6 +115,7 @@ pub struct Shard {
     /// Those of a bucket that is due.
     ringing: std::vec::IntoIter<Alarm>,
     revising: VecDeque<access::Revising>,
+    slices: slices::Slices,
     /// Clients that are in and were to be looked at again, when nobody could say: they are asked
     /// about until somebody can.
     unsure: VecDeque<Box<str>>,
@@ -160,6 +162,7 @@ impl Shard {
             alarms: Calendar::default(),
             ringing: Vec::new().into_iter(),
             revising: VecDeque::new(),
+            slices: slices::Slices::new(options.slice),
             unsure: VecDeque::new(),
             access_version: 0,
             authenticator,
@@ -179,6 +182,7 @@ impl Shard {
     /// The only way in: one input, its consequences in `fx`.
     #[inline]
     pub fn step(&mut self, now: Now, input: Input<'_>, fx: &mut Effects) {
+        self.slices.begin();
         match input {
             Input::Bytes { conn, bytes } => self.handle_bytes(now, conn, bytes, fx),
             Input::Envelope(envelope) => self.handle_envelope(now, envelope, fx),
@@ -219,9 +223,15 @@ impl Shard {
             && self.conns.get(conn.0).is_some_and(Conn::wants_input)
     }
 
+    /// What the last step has done, in deliveries: see [`Options::slice`].
+    #[inline]
+    pub fn spent(&self) -> usize {
+        self.slices.spent()
+    }
+
     /// When [`Input::Tick`] is due at the latest, in monotonic milliseconds.
     pub fn next_deadline_ms(&self) -> Option<u64> {
-        if !self.revising.is_empty() || self.ringing.len() > 0 {
+        if !self.revising.is_empty() || self.ringing.len() > 0 || self.slices.has_more() {
             return Some(0);
         }
         self.alarms.next_deadline_ms()
@@ -254,11 +264,13 @@ impl Shard {
     pub fn shrink(&mut self) {
         self.router.shrink();
         self.groups.shrink();
+        self.slices.shrink();
         self.images = Images::default();
         self.scratch = Vec::new();
     }
 
     fn handle_envelope(&mut self, now: Now, envelope: Envelope, fx: &mut Effects) {
+        self.slices.spend(1);
         match envelope {
             Envelope::Publish(message) => self.handle_arrived(now, Parcel::kept(&message), fx),
             Envelope::Packed(pack) => {

@@ -8,6 +8,9 @@ use crate::codec::QoS;
 use crate::message::NEVER_MS;
 use std::sync::Arc;
 
+/// Some milliseconds of work. Less would make writes to many receivers smaller than pays.
+pub const SLICE: usize = 8192;
+
 /// Identity and limits of one shard.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -22,6 +25,9 @@ pub struct Options {
     /// Whether there is a store that takes [`Effects::changes`](super::Effects::changes). Fixed
     /// from the start on.
     pub durable: bool,
+    /// What a step does for one client before others have their turn, in deliveries: see
+    /// [`Shard::spent`](super::Shard::spent).
+    pub slice: usize,
     /// Of each listener, what goes before its clients' topics.
     pub mountpoints: Vec<Option<Arc<str>>>,
     pub mqtt: MqttOptions,
@@ -111,6 +117,7 @@ impl Default for Options {
             node: "ringmq@127.0.0.1".into(),
             presence: true,
             durable: false,
+            slice: SLICE,
             mountpoints: Vec::new(),
             mqtt: MqttOptions::default(),
             limits: Limits::default(),

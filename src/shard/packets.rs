@@ -1,7 +1,7 @@
 //! From bytes to packets, and from each packet to what is done about it.
 
 use super::close::Ending;
-use super::conn::{Conn, Phase};
+use super::conn::{Conn, Pause, Phase};
 use super::connect::CONNECT;
 use super::{Drop, Effects, Refusal, Shard};
 use crate::auth::{AuthRequest, AuthStep};
@@ -95,7 +95,9 @@ impl Shard {
             return;
         };
         self.tail_bytes += tail.len();
-        let is_large = tail.len() > ALWAYS_KEPT_BYTES;
+        // What waits for its turn is no more than one read.
+        let is_half = conn.pause != Some(Pause::Turn);
+        let is_large = is_half && tail.len() > ALWAYS_KEPT_BYTES;
         conn.tail = tail;
         if is_large && self.is_over_budget(fx) {
             self.counters.refuse(Refusal::MemoryBudget);
@@ -155,6 +157,10 @@ impl Shard {
             };
             match handled {
                 // AUTH may have brought other rules.
+                Ok(Next::Go) if self.slices.is_spent() && used < bytes.len() => {
+                    self.put_off_input(id);
+                    break;
+                }
                 Ok(Next::Go) if bound.up.is_none() || frame.header >> 4 == 15 => {
                     bound = self.bound(id);
                 }
@@ -476,7 +482,13 @@ impl Shard {
         fits
     }
 
-    fn handle_violation(&mut self, now: Now, id: ConnId, violation: Violation, fx: &mut Effects) {
+    pub(super) fn handle_violation(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        violation: Violation,
+        fx: &mut Effects,
+    ) {
         let Some(conn) = self.conns.get(id.0) else {
             return;
         };

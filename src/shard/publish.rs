@@ -246,6 +246,7 @@ impl Shard {
         for &group in &route.groups {
             n += self.deal(now, group, parcel, fx);
         }
+        self.slices.spend(1 + n);
         (n, route.remote)
     }
 

@@ -2,6 +2,7 @@
 //! the owners, a chunk at a time, as fast as they take what they get.
 
 use super::publish::is_own;
+use super::slices::LOOKUP;
 use super::{
     Awaited, Change, ClientRef, Effects, Envelope, Purpose, RetainedChunk, RetainedQuery, Shard,
     ShardId,
@@ -127,6 +128,7 @@ impl Shard {
             flow.pulls.pop_front();
             return true;
         };
+        self.slices.spend(LOOKUP);
         pull.asked = true;
         let query = RetainedQuery {
             asker,

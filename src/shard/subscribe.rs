@@ -2,23 +2,30 @@
 
 use super::close::Ending;
 use super::packets::Next;
+use super::slices::FILTER;
 use super::{Change, Effects, Refusal, Shard};
 use crate::base::{ConnId, Now, ShardId};
 use crate::codec::{
-    Filter, Frame, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeOptions, UnsubAck,
-    Unsubscribe, Version,
+    Filter, Frame, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeFilters,
+    SubscribeOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Version,
 };
 use crate::routing::{ClientKey, Subscription};
-use crate::session::{PendingSuback, RetainedPull, Violation};
+use crate::session::{PendingSuback, Request, RequestKind, RetainedPull, Violation};
 use std::num::NonZeroU32;
 
 /// What one SUBSCRIBE has led to so far.
 struct Progress {
     slot: u32,
     identifier: Option<NonZeroU32>,
-    ticket: u32,
-    waiting: u32,
-    pulls: Vec<RetainedPull>,
+    suback: PendingSuback,
+}
+
+/// What one UNSUBSCRIBE has led to so far.
+struct Farewell {
+    packet_id: u16,
+    reasons: Vec<ReasonCode>,
+    /// The change that UNSUBACK has to wait for.
+    last_change: u64,
 }
 
 impl Shard {
@@ -32,45 +39,132 @@ impl Shard {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let (slot, version) = (conn.session, conn.version);
         let subscribe = Subscribe::decode(frame.header, frame.body, version)?;
-        let mut progress = Progress {
+        let progress = Progress {
             slot,
             identifier: subscribe.subscription_id.and_then(NonZeroU32::new),
-            ticket: self.ticket(),
-            waiting: 0,
-            pulls: Vec::new(),
+            suback: PendingSuback {
+                ticket: self.ticket(),
+                packet_id: subscribe.packet_id,
+                reasons: Vec::new(),
+                waiting: 0,
+                pulls: Vec::new(),
+            },
         };
-        let mut reasons = Vec::new();
-        for (filter, options) in subscribe.filters() {
-            reasons.push(self.subscribe(id, (filter, options), &mut progress, fx)?);
+        self.subscribe_to(now, id, (subscribe.filters(), progress), fx)
+    }
+
+    /// A slice of the filters of a SUBSCRIBE, and after the last one SUBACK.
+    fn subscribe_to(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (mut filters, mut progress): (SubscribeFilters<'_>, Progress),
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        while let Some((filter, options)) = filters.next() {
+            let reason = self.subscribe(id, (filter, options), &mut progress, fx)?;
+            progress.suback.reasons.push(reason);
+            self.slices.spend(FILTER);
+            if self.slices.is_spent() && !filters.rest().is_empty() {
+                return Ok(self.subscribe_later(id, filters.rest(), progress));
+            }
         }
-        if version == Version::V31 && reasons.iter().any(|reason| reason.is_error()) {
+        let Progress { slot, suback, .. } = progress;
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let is_denied = suback.reasons.iter().any(|reason| reason.is_error());
+        if conn.version == Version::V31 && is_denied {
             // Its SUBACK cannot say so.
             return Err(Violation::Denied);
         }
-        let Progress {
-            ticket,
-            waiting,
-            pulls,
-            ..
-        } = progress;
-        let packet_id = subscribe.packet_id;
-        let pending = PendingSuback {
-            ticket,
-            packet_id,
-            reasons,
-            waiting,
-            pulls,
-        };
-        if waiting > 0 {
+        if suback.waiting > 0 {
             let session = self
                 .sessions
                 .get_mut(slot)
                 .expect("who is up has a session");
-            session.flow_mut().subacks.push(pending);
+            session.flow_mut().subacks.push(suback);
         } else {
-            self.send_suback(now, id, pending, fx);
+            self.send_suback(now, id, suback, fx);
         }
         Ok(self.next(id))
+    }
+
+    fn subscribe_later(&mut self, id: ConnId, rest: &[u8], progress: Progress) -> Next {
+        let Progress {
+            slot,
+            identifier,
+            mut suback,
+        } = progress;
+        let ticket = suback.ticket;
+        // It waits for its own filters too, whatever the owners of groups and the store answer.
+        suback.waiting += 1;
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("who is up has a session");
+        session.flow_mut().subacks.push(suback);
+        let kind = RequestKind::Subscribe { ticket, identifier };
+        self.keep_request(id, rest, kind)
+    }
+
+    fn keep_request(&mut self, id: ConnId, rest: &[u8], kind: RequestKind) -> Next {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get_mut(conn.session)
+            .expect("who is up has a session");
+        let request = Request {
+            filters: rest.to_vec(),
+            kind,
+        };
+        self.tail_bytes += request.filters.len();
+        session.flow_mut().request = Some(Box::new(request));
+        self.put_off_input(id)
+    }
+
+    /// A slice of the packet that was too long for one.
+    pub(super) fn go_on_with_request(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let slot = conn.session;
+        let flow = self.sessions.get_mut(slot).and_then(|s| s.flow.as_mut());
+        let Some((flow, request)) = flow.and_then(|flow| {
+            let request = flow.request.take()?;
+            Some((flow, request))
+        }) else {
+            return Ok(Next::Go);
+        };
+        let Request { filters, kind } = *request;
+        self.tail_bytes -= filters.len();
+        match kind {
+            RequestKind::Subscribe { ticket, identifier } => {
+                let at = flow.subacks.iter().position(|p| p.ticket == ticket);
+                let mut suback = flow.subacks.remove(at.expect("it waits for this"));
+                suback.waiting -= 1;
+                let progress = Progress {
+                    slot,
+                    identifier,
+                    suback,
+                };
+                self.subscribe_to(now, id, (SubscribeFilters::read(&filters), progress), fx)
+            }
+            RequestKind::Unsubscribe {
+                packet_id,
+                reasons,
+                last_change,
+            } => {
+                let farewell = Farewell {
+                    packet_id,
+                    reasons,
+                    last_change,
+                };
+                let filters = UnsubscribeFilters::read(&filters);
+                self.unsubscribe_from_all(now, id, (filters, farewell), fx)
+            }
+        }
     }
 
     /// One filter. An error only for what is wrong with the whole packet (MQTT-3.8.3-4).
@@ -117,7 +211,7 @@ impl Shard {
         self.keep_subscription(progress, &filter, subscription);
         if let Some(share) = filter.share {
             let waits = self.join_group(progress, (share, filter.levels), subscription, fx);
-            progress.waiting += u32::from(waits);
+            progress.suback.waiting += u32::from(waits);
             return Ok(granted_reason(granted));
         }
         let client = ClientKey(progress.slot);
@@ -136,7 +230,7 @@ impl Shard {
         };
         if wants_retained {
             let pull = self.retained_pull(filter.levels, subscription);
-            progress.pulls.push(pull);
+            progress.suback.pulls.push(pull);
         }
         Ok(granted_reason(granted))
     }
@@ -155,8 +249,8 @@ impl Shard {
                 filter,
                 subscription,
             };
-            let waits = self.keep_for_suback(progress.slot, change, progress.ticket);
-            progress.waiting += u32::from(waits);
+            let waits = self.keep_for_suback(progress.slot, change, progress.suback.ticket);
+            progress.suback.waiting += u32::from(waits);
         }
     }
 
@@ -198,7 +292,7 @@ impl Shard {
         self.join(
             progress.slot,
             (share, filter),
-            (subscription, progress.ticket),
+            (subscription, progress.suback.ticket),
             fx,
         )
     }
@@ -258,19 +352,43 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let unsubscribe = Unsubscribe::decode(frame.header, frame.body, conn.version)?;
+        let farewell = Farewell {
+            packet_id: unsubscribe.packet_id,
+            reasons: Vec::new(),
+            last_change: 0,
+        };
+        self.unsubscribe_from_all(now, id, (unsubscribe.filters(), farewell), fx)
+    }
+
+    /// A slice of the filters of an UNSUBSCRIBE, and after the last one UNSUBACK.
+    fn unsubscribe_from_all(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (mut filters, mut farewell): (UnsubscribeFilters<'_>, Farewell),
+        fx: &mut Effects,
+    ) -> Result<Next, Violation> {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
         let (slot, version) = (conn.session, conn.version);
         let packet_bytes_max = conn.packet_bytes_max;
-        let unsubscribe = Unsubscribe::decode(frame.header, frame.body, version)?;
-        let mut reasons = Vec::new();
-        let mut last = 0;
-        for text in unsubscribe.filters() {
+        while let Some(text) = filters.next() {
             let mounted = self.mounted_filter(id, text);
             let text = mounted.as_deref().unwrap_or(text);
             let (reason, change) = self.unsubscribe(slot, text, fx);
-            reasons.push(reason);
-            last = last.max(change);
+            farewell.reasons.push(reason);
+            farewell.last_change = farewell.last_change.max(change);
+            self.slices.spend(FILTER);
+            if self.slices.is_spent() && !filters.rest().is_empty() {
+                let kind = RequestKind::Unsubscribe {
+                    packet_id: farewell.packet_id,
+                    reasons: farewell.reasons,
+                    last_change: farewell.last_change,
+                };
+                return Ok(self.keep_request(id, filters.rest(), kind));
+            }
         }
-        let unsuback = UnsubAck::new(unsubscribe.packet_id, &reasons);
+        let unsuback = UnsubAck::new(farewell.packet_id, &farewell.reasons);
         let out = fx.out.of(id);
         let start = out.len();
         unsuback.encode(version, out);
@@ -280,8 +398,8 @@ impl Shard {
             return Ok(Next::Stop);
         }
         self.counters.packets_out[11] += 1;
-        self.hold_outbox(slot, &[last], fx);
-        Ok(Next::Go)
+        self.hold_outbox(slot, &[farewell.last_change], fx);
+        Ok(self.next(id))
     }
 
     /// Gives the change that UNSUBACK has to wait for, too.

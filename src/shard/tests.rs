@@ -334,3 +334,161 @@ fn presence_tells_the_clean_start_of_connect() {
         assert!(told.contains(said), "{told}");
     }
 }
+
+/// SUBSCRIBE (0x82) or UNSUBSCRIBE (0xa2) with this many filters, packet id 7.
+fn filters(header: u8, count: usize) -> Vec<u8> {
+    let mut body = vec![0, 7, 0];
+    for at in 0..count {
+        let filter = format!("f/{at:04}");
+        body.extend([0, filter.len() as u8]);
+        body.extend(filter.as_bytes());
+        if header == 0x82 {
+            // No retained messages.
+            body.push(0x20);
+        }
+    }
+    let len = body.len();
+    assert!(len < 16_384);
+    let mut packet = vec![header, len as u8 & 0x7f, (len >> 7) as u8];
+    match len {
+        0..128 => packet.truncate(2),
+        _ => packet[1] |= 0x80,
+    }
+    packet.extend(body);
+    packet
+}
+
+fn publish(topic: &str) -> Vec<u8> {
+    let mut packet = vec![0x30, topic.len() as u8 + 3, 0, topic.len() as u8];
+    packet.extend(topic.as_bytes());
+    packet.push(0);
+    packet
+}
+
+/// A broker that works on at most `filters` filters at a time.
+fn in_slices_of(filters: usize) -> Broker {
+    Broker::new(Options {
+        slice: filters * slices::FILTER,
+        presence: false,
+        ..Options::default()
+    })
+}
+
+impl Broker {
+    fn ticks_due(&mut self) -> usize {
+        let mut ticks = 0;
+        while self.shard.next_deadline_ms() == Some(0) {
+            self.step(Input::Tick);
+            ticks += 1;
+        }
+        ticks
+    }
+
+    /// How many of the filters lead to a subscriber.
+    fn subscribed(&mut self) -> usize {
+        self.shard.stats().subscriptions
+    }
+}
+
+#[test]
+fn a_long_subscribe_lets_others_go_first() {
+    let mut broker = in_slices_of(10);
+    for (conn, name) in [(1, b'a'), (2, b'b')] {
+        broker.connect(conn, name, true, &[]);
+    }
+    let packets = [filters(0x82, 100), vec![0xc0, 0]].concat();
+    assert!(broker.say(1, &packets).is_empty());
+    assert_eq!(broker.subscribed(), 10);
+    assert!(!broker.shard.wants_input(ConnId(1), &broker.fx));
+    assert_eq!(broker.say(2, &[0xc0, 0]), [0xd0, 0]);
+    assert_eq!(broker.ticks_due(), 9);
+    let told = broker.told(1);
+    assert_eq!(told[..4], [0x90, 103, 0, 7]);
+    assert_eq!(told[105..], [0xd0, 0]);
+    assert_eq!(broker.subscribed(), 100);
+    assert_eq!(broker.fx.resumed, [ConnId(1)]);
+    assert!(broker.say(1, &filters(0xa2, 100)).is_empty());
+    assert_eq!(broker.subscribed(), 90);
+    assert_eq!(broker.ticks_due(), 9);
+    assert_eq!(broker.told(1)[..4], [0xb0, 103, 0, 7]);
+    assert_eq!(broker.subscribed(), 0);
+    assert_eq!(broker.shard.tail_bytes, 0);
+}
+
+#[test]
+fn turns_go_round() {
+    let mut broker = in_slices_of(10);
+    for (conn, name) in [(1, b'a'), (2, b'b')] {
+        broker.connect(conn, name, true, &[]);
+        broker.say(conn, &filters(0x82, 40));
+    }
+    for subscribed in [30, 40, 50, 60, 70, 80] {
+        broker.step(Input::Tick);
+        assert_eq!(broker.subscribed(), subscribed);
+    }
+    assert_eq!(broker.told(1).len(), broker.told(2).len());
+    assert_eq!(broker.ticks_due(), 0);
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_a_long_packet_leaves_nothing() {
+    let mut broker = in_slices_of(10);
+    broker.connect(1, b'a', true, &[]);
+    let packets = [filters(0x82, 100), publish("x")].concat();
+    broker.say(1, &packets);
+    broker.step(Input::Closed { conn: ConnId(1) });
+    assert_eq!(broker.ticks_due(), 1);
+    assert_eq!(broker.shard.tail_bytes, 0);
+    assert_eq!(broker.shard.counters().publish_in, [0, 0, 0]);
+    // The session stays with what it had, and begins anew with the packet.
+    assert_eq!(broker.subscribed(), 10);
+    broker.connect(1, b'a', false, &[]);
+    broker.say(1, &filters(0x82, 100));
+    assert_eq!(broker.ticks_due(), 9);
+    assert_eq!(broker.told(1)[..4], [0x90, 103, 0, 7]);
+}
+
+#[test]
+fn a_session_that_is_over_is_taken_apart_in_slices() {
+    let mut broker = in_slices_of(10);
+    broker.connect(1, b'a', true, &[]);
+    broker.say(1, &filters(0x82, 100));
+    broker.ticks_due();
+    broker.connect(2, b'p', true, &[]);
+    // With another connection for the client, and a clean start, the old session is over.
+    broker.connect(3, b'a', true, &[]);
+    assert_eq!(broker.subscribed(), 90);
+    assert_eq!(broker.shard.stats().sessions, 2);
+    assert_eq!(broker.shard.clients(0, 10).0.len(), 2);
+    assert_eq!(broker.say(3, &filters(0x82, 10))[0], 0x90);
+    // To those who are over nothing is delivered, to the new one what it has asked for.
+    for at in 0..100 {
+        broker.say(2, &publish(&format!("f/{at:04}")));
+    }
+    let told = broker.told(3);
+    assert_eq!(told.len(), 10 * publish("f/0000").len());
+    assert_eq!(broker.ticks_due(), 9);
+    assert_eq!(broker.subscribed(), 10);
+    assert_eq!(broker.shard.sessions.len(), 2);
+}
+
+#[test]
+fn many_messages_at_once_wait_for_their_turn_and_keep_their_order() {
+    let mut broker = Broker::new(Options {
+        slice: 10,
+        ..Options::default()
+    });
+    for (conn, name) in [(1, b'a'), (2, b'b')] {
+        broker.connect(conn, name, true, &[]);
+    }
+    broker.say(2, &[0x82, 7, 0, 9, 0, 0, 1, b'#', 0]);
+    broker.ticks_due();
+    let topics: Vec<String> = (0..100).map(|at| format!("m/{at:02}")).collect();
+    let packets: Vec<u8> = topics.iter().flat_map(|topic| publish(topic)).collect();
+    broker.say(1, &packets);
+    assert_eq!(broker.shard.counters().publish_in[0], 5);
+    assert_eq!(broker.ticks_due(), 19);
+    let told = broker.told(2);
+    let expected: Vec<u8> = topics.iter().flat_map(|topic| publish(topic)).collect();
+    assert!(told == expected, "all of them, in order");
+}

@@ -60,19 +60,24 @@ impl Shard {
     pub(super) fn handle_tick(&mut self, now: Now, fx: &mut Effects) {
         self.go_on_revising(now, fx);
         for _ in 0..TICK_ALARMS_MAX {
+            if self.slices.is_spent() {
+                break;
+            }
             if self.ringing.len() == 0 {
                 match self.alarms.pop_due(now.ms) {
                     Some(alarms) => self.ringing = alarms.into_iter(),
-                    None => return,
+                    None => break,
                 }
             }
             if let Some(alarm) = self.ringing.next() {
                 self.ring(now, alarm, fx);
             }
         }
+        self.go_on(now, fx);
     }
 
     fn ring(&mut self, now: Now, alarm: Alarm, fx: &mut Effects) {
+        self.slices.spend(1);
         match alarm {
             Alarm::Connection(id) => self.wake_connection(now, id, fx),
             Alarm::Session(slot) => self.wake_session(now, slot, fx),

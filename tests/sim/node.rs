@@ -482,6 +482,11 @@ impl Node {
 
     /// A client that says nothing is cut in time (MQTT-3.1.2-22).
     fn check_silence(&self, env: &Env) {
+        let due_ms = self.shard.next_deadline_ms();
+        if due_ms.is_some_and(|due_ms| due_ms <= env.now_ms) {
+            // It has more to do than goes into a turn.
+            return;
+        }
         for slot in self.slots.iter().flatten() {
             let link = &env.links[slot.link];
             if !link.established || link.over || link.terms.keep_alive_s == 0 {

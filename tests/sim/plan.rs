@@ -50,6 +50,7 @@ impl Plan {
         };
         let lossy = rng.one_in(6);
         options.durable = rng.one_in(2);
+        options.slice = rng.pick(&[1, 130, 8192]);
         options.mqtt.receive_maximum = rng.pick(&[3, 10, 100]);
         options.mqtt.inflight_max = rng.pick(&[2, 5, 100]);
         options.mqtt.topic_alias_maximum = rng.pick(&[0, 2, 32]);

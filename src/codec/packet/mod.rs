@@ -17,8 +17,8 @@ pub use connect::{Connect, ConnectProperties, Will, connect_version};
 pub use disconnect::Disconnect;
 pub use publish::{Publish, PublishHead};
 pub use suback::{SubAck, UnsubAck};
-pub use subscribe::{RetainHandling, Subscribe, SubscribeOptions};
-pub use unsubscribe::Unsubscribe;
+pub use subscribe::{RetainHandling, Subscribe, SubscribeFilters, SubscribeOptions};
+pub use unsubscribe::{Unsubscribe, UnsubscribeFilters};
 
 use super::error::DecodeError;
 use super::frame::{Frame, PacketType};

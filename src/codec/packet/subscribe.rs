@@ -86,15 +86,14 @@ impl<'a> Subscribe<'a> {
     }
 
     /// Filters and their options, in order.
-    pub fn filters(&self) -> impl Iterator<Item = (&'a str, SubscribeOptions)> + use<'a> {
-        let (wire, given) = match self.list {
-            List::Wire(wire) => (wire, &[][..]),
-            List::Given(given) => (&[][..], given),
-        };
-        let mut reader = Reader::new(wire);
-        // The v5 reading of options is right for 3.x, whose upper bits were seen to be 0.
-        let read = std::iter::from_fn(move || read_filter(&mut reader, Version::V5).ok());
-        read.chain(given.iter().copied())
+    pub fn filters(&self) -> SubscribeFilters<'a> {
+        match self.list {
+            List::Wire(wire) => SubscribeFilters::read(wire),
+            List::Given(given) => SubscribeFilters {
+                given,
+                ..SubscribeFilters::read(&[])
+            },
+        }
     }
 
     /// Appends the packet.
@@ -133,6 +132,43 @@ impl<'a> Subscribe<'a> {
         let section = properties.section_with(id::USER_PROPERTY);
         self.user_properties = UserProperties::from_stored(section);
         Ok(())
+    }
+}
+
+/// Filters of a SUBSCRIBE with their options.
+#[derive(Clone)]
+pub struct SubscribeFilters<'a> {
+    wire: Reader<'a>,
+    given: &'a [(&'a str, SubscribeOptions)],
+}
+
+impl<'a> SubscribeFilters<'a> {
+    /// Goes on with what [`rest`](Self::rest) has left.
+    pub fn read(rest: &'a [u8]) -> SubscribeFilters<'a> {
+        SubscribeFilters {
+            wire: Reader::new(rest),
+            given: &[],
+        }
+    }
+
+    /// Of a packet that was received: those that were not looked at yet, as they came.
+    pub fn rest(&self) -> &'a [u8] {
+        let mut reader = self.wire;
+        reader.rest()
+    }
+}
+
+impl<'a> Iterator for SubscribeFilters<'a> {
+    type Item = (&'a str, SubscribeOptions);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // The v5 reading of options is right for 3.x, whose upper bits were seen to be 0.
+        if let Ok(filter) = read_filter(&mut self.wire, Version::V5) {
+            return Some(filter);
+        }
+        let (&first, rest) = self.given.split_first()?;
+        self.given = rest;
+        Some(first)
     }
 }
 

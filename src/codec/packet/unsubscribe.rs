@@ -67,13 +67,14 @@ impl<'a> Unsubscribe<'a> {
     }
 
     /// Filters, in order.
-    pub fn filters(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        let (wire, given) = match self.list {
-            List::Wire(wire) => (wire, &[][..]),
-            List::Given(given) => (&[][..], given),
-        };
-        let mut reader = Reader::new(wire);
-        std::iter::from_fn(move || reader.string().ok()).chain(given.iter().copied())
+    pub fn filters(&self) -> UnsubscribeFilters<'a> {
+        match self.list {
+            List::Wire(wire) => UnsubscribeFilters::read(wire),
+            List::Given(given) => UnsubscribeFilters {
+                given,
+                ..UnsubscribeFilters::read(&[])
+            },
+        }
     }
 
     /// Appends the packet.
@@ -89,6 +90,42 @@ impl<'a> Unsubscribe<'a> {
             self.filters()
                 .for_each(|filter| writer::string(out, filter));
         });
+    }
+}
+
+/// Filters of an UNSUBSCRIBE.
+#[derive(Clone)]
+pub struct UnsubscribeFilters<'a> {
+    wire: Reader<'a>,
+    given: &'a [&'a str],
+}
+
+impl<'a> UnsubscribeFilters<'a> {
+    /// Goes on with what [`rest`](Self::rest) has left.
+    pub fn read(rest: &'a [u8]) -> UnsubscribeFilters<'a> {
+        UnsubscribeFilters {
+            wire: Reader::new(rest),
+            given: &[],
+        }
+    }
+
+    /// Of a packet that was received: those that were not looked at yet, as they came.
+    pub fn rest(&self) -> &'a [u8] {
+        let mut reader = self.wire;
+        reader.rest()
+    }
+}
+
+impl<'a> Iterator for UnsubscribeFilters<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        if let Ok(filter) = self.wire.string() {
+            return Some(filter);
+        }
+        let (&first, rest) = self.given.split_first()?;
+        self.given = rest;
+        Some(first)
     }
 }
 

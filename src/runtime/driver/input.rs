@@ -13,9 +13,11 @@ use std::os::fd::OwnedFd;
 /// Input that a turn takes in before it writes what came of it: more would only make the outboxes
 /// longer than a slow receiver's may be.
 const TURN_BYTES_MAX: usize = 256 * 1024;
-/// Items of mail in a turn, and messages in all of them.
+/// Work that a turn does, in deliveries (see [`Shard::spent`](crate::shard::Shard::spent)), before
+/// what is left waits for the next.
+const TURN_WORK_MAX: usize = 16 * 1024;
+/// Items of mail in a turn.
 const TURN_MAIL_MAX: usize = 256;
-const TURN_MESSAGES_MAX: usize = 4096;
 /// With more outgoing items than this waiting for room, mail is taken one item a turn. Going on at
 /// full speed would pile up without bound what the others have no room for; not going on at all
 /// could make a ring of full shards wait for each other for ever.
@@ -24,27 +26,30 @@ const OVERFLOW_MAX: usize = 1024;
 impl Driver {
     /// What other shards and the control plane sent.
     pub(super) fn take_mail(&mut self) {
-        let mut messages = 0;
         for taken in 0..TURN_MAIL_MAX {
+            while let Some(envelope) = self.batch.next() {
+                self.step(Input::Envelope(envelope));
+                if self.spent >= TURN_WORK_MAX {
+                    return;
+                }
+            }
             if taken > 0 && self.out.overflow_len() > OVERFLOW_MAX {
                 return;
             }
             match self.mailbox.take() {
                 None => return,
-                Some(Mail::Batch(batch)) => {
-                    for envelope in batch {
-                        messages += envelope.messages();
-                        self.shard
-                            .step(self.now, Input::Envelope(envelope), &mut self.fx);
-                    }
-                }
+                Some(Mail::Batch(batch)) => self.batch = batch.into_iter(),
                 Some(Mail::Socket(passed)) => self.adopt(*passed),
                 Some(Mail::Ask(ask)) => self.answer(*ask),
             }
-            if messages > TURN_MESSAGES_MAX {
-                return;
-            }
         }
+    }
+
+    /// One step, which counts for the turn.
+    #[inline]
+    fn step(&mut self, input: Input<'_>) {
+        self.shard.step(self.now, input, &mut self.fx);
+        self.spent += self.shard.spent();
     }
 
     /// A connection from now on is this shard's. None: there was no room in the set.
@@ -112,7 +117,7 @@ impl Driver {
         std::mem::swap(&mut self.to_read, &mut self.reading);
         let mut bytes = 0;
         for at in 0..self.reading.len() {
-            if bytes >= TURN_BYTES_MAX {
+            if bytes >= TURN_BYTES_MAX || self.spent >= TURN_WORK_MAX {
                 // The rest comes first next time.
                 self.to_read.splice(0..0, self.reading.drain(at..));
                 break;
@@ -171,6 +176,7 @@ impl Driver {
                     let bytes = &self.scratch[..count];
                     self.shard
                         .step(self.now, Input::Bytes { conn: id, bytes }, &mut self.fx);
+                    self.spent += self.shard.spent();
                 }
                 count
             }

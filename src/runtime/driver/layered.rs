@@ -140,6 +140,7 @@ impl Driver {
                 if !bytes.is_empty() {
                     let input = Input::Bytes { conn, bytes };
                     self.shard.step(self.now, input, &mut self.fx);
+                    self.spent += self.shard.spent();
                 }
                 if !layers.unsent.is_empty() {
                     self.dirty.push(conn);

@@ -25,7 +25,7 @@ use crate::identity::Gate;
 use crate::net::layer::{Room, Rules};
 use crate::net::{Connection, Events, Listener, Poller, Source, TokenBucket, Watch, poller};
 use crate::routing::Directory;
-use crate::shard::{Effects, Input, Shard};
+use crate::shard::{Effects, Envelope, Input, Shard};
 use close::Closing;
 use crossbeam_channel::Sender;
 pub use sleep::Rest;
@@ -38,8 +38,9 @@ use std::sync::atomic::AtomicU32;
 
 /// Events of one wait. More than that is served in the next turn.
 const EVENTS_MAX: usize = 1024;
-/// The scratch buffer that all connections are read into.
-const SCRATCH_BYTES: usize = 128 * 1024;
+/// The scratch buffer that all connections are read into, and so the most that one brings in a turn:
+/// some hundred small messages, after which the others have their turn.
+const SCRATCH_BYTES: usize = 32 * 1024;
 /// Answers of layers that a socket has not taken, above which nothing more is read from it.
 const UNSENT_BYTES_MAX: usize = 16 * 1024;
 
@@ -99,6 +100,9 @@ pub struct Driver {
     house: Arc<House>,
     /// How much mail this turn has posted, in messages.
     posted: usize,
+    /// What this turn has done, in deliveries, and what is left of the mail that it is at.
+    spent: usize,
+    batch: std::vec::IntoIter<Envelope>,
     share: Share,
     gathering: Gathering,
     /// Turns that others ran while this shard slept.
@@ -171,6 +175,8 @@ impl Driver {
             helms: seat.helms,
             house: seat.house,
             posted: 0,
+            spent: 0,
+            batch: Vec::new().into_iter(),
             share: Share::default(),
             gathering: Gathering::default(),
             turns_asleep: 0,
@@ -202,6 +208,7 @@ impl Driver {
     pub fn turn(&mut self, events: Events<'_>) {
         self.now = self.clock.read();
         self.posted = 0;
+        self.spent = 0;
         self.out.retry();
         // What the last turn left goes first: their slots may have new owners later on.
         self.tell_drained();
@@ -218,11 +225,7 @@ impl Driver {
         }
         self.tell_broken();
         self.read_listed();
-        if self
-            .shard
-            .next_deadline_ms()
-            .is_some_and(|due| due <= self.now.ms)
-        {
+        if self.is_due() {
             self.shard.step(self.now, Input::Tick, &mut self.fx);
         }
         self.close_overdue();

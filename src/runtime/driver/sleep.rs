@@ -203,11 +203,23 @@ impl Driver {
     /// Whether there is more to do at once.
     #[inline]
     fn has_more(&self) -> bool {
-        if !self.drained.is_empty() || !self.broken.is_empty() || !self.mailbox.is_empty() {
+        if !self.drained.is_empty()
+            || !self.broken.is_empty()
+            || !self.mailbox.is_empty()
+            || !self.batch.as_slice().is_empty()
+            || self.is_due()
+        {
             return true;
         }
         let waiting = !self.to_read.is_empty() || !self.dirty.is_empty() || !self.costly.is_empty();
         waiting && !self.out.is_congested()
+    }
+
+    /// Whether the shard has something to do at this time.
+    #[inline]
+    pub(super) fn is_due(&self) -> bool {
+        let due_ms = self.shard.next_deadline_ms();
+        due_ms.is_some_and(|due_ms| due_ms <= self.now.ms)
     }
 
     /// When a turn is due though nothing comes, in monotonic milliseconds.
