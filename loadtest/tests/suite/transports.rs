@@ -45,8 +45,8 @@ fn idle() {
 #[test]
 fn pairs_with_large_messages() {
     // Larger than a TLS record and than a short frame.
-    let words = "run pairs -p 4 -s 4 -t 4 --size 100000 --rate 200 -d 0.5 --warm-up 0 --shards 2";
-    over_all(words, &[("published", 100), ("delivered", 100)]);
+    let words = "run pairs -p 4 -s 4 -t 4 --size 100000 --rate 60 -d 0.5 --warm-up 0 --shards 2";
+    over_all(words, &[("published", 30), ("delivered", 30)]);
 }
 
 #[test]

@@ -38,8 +38,8 @@ use std::sync::atomic::AtomicU32;
 
 /// Events of one wait. More than that is served in the next turn.
 const EVENTS_MAX: usize = 1024;
-/// The scratch buffer that all connections are read into, and so the most that one brings in a turn:
-/// some hundred small messages, after which the others have their turn.
+/// The scratch buffer that all connections are read into, and so the most that one brings in a
+/// turn: some hundred small messages, after which the others have their turn.
 const SCRATCH_BYTES: usize = 32 * 1024;
 /// Answers of layers that a socket has not taken, above which nothing more is read from it.
 const UNSENT_BYTES_MAX: usize = 16 * 1024;
