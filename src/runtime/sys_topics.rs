@@ -208,6 +208,7 @@ impl Publisher {
             self.figure(&format!("{name}/received"), sum.publish_in[qos]);
             self.figure(&format!("{name}/sent"), sum.publish_out[qos]);
         }
+        self.figure("metrics/messages/qos2/dropped", sum.qos2_excess);
         self.figure("metrics/messages/retained", retained);
         let ledger = &sum.ledger;
         let dropped = ledger.dropped_total() - ledger.dropped[Drop::NoSubscriber as usize];
@@ -246,6 +247,7 @@ fn add(sum: &mut Counters, other: &Counters) {
     for (total, count) in pairs.chain(sum.publish_out.iter_mut().zip(other.publish_out)) {
         *total += count;
     }
+    sum.qos2_excess += other.qos2_excess;
     sum.bytes_in += other.bytes_in;
     sum.bytes_out += other.bytes_out;
 }

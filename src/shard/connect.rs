@@ -4,7 +4,7 @@ use super::close::Ending;
 use super::conn::{Conn, Pause, PendingConnect, Phase};
 use super::{Effects, Event, Move, Refusal, Shard, owner_of};
 use crate::auth::{AuthRequest, AuthStep, Grant, Verdict};
-use crate::base::{ConnId, Now, Peer};
+use crate::base::{ConnId, Now, Peer, ShardId};
 use crate::codec::{
     ConnAck, ConnAckProperties, Connect, DecodeError, QoS, ReasonCode, Version, connect_version,
 };
@@ -46,15 +46,7 @@ impl Shard {
         connect.client_id = certified.as_deref().unwrap_or(connect.client_id);
         let owner = owner_of(connect.client_id, self.options.shards);
         if owner != self.options.shard && !connect.client_id.is_empty() {
-            self.counters.moved += 1;
-            let conn = self.take_conn(id);
-            fx.moves.push(Move {
-                conn: id,
-                to: owner,
-                peer: conn.expect("bytes come from an open connection").peer,
-                bytes: rest.to_vec(),
-            });
-            return;
+            return self.hand_off(id, owner, rest, fx);
         }
         let conn = self
             .conns
@@ -99,6 +91,21 @@ impl Shard {
         rare.method = request.method.clone();
         rare.connect = Some(pending);
         self.ask(now, request, fx);
+    }
+
+    /// Gives the connection to the shard that owns its client id, with what was read of it.
+    fn hand_off(&mut self, id: ConnId, owner: ShardId, rest: &[u8], fx: &mut Effects) {
+        let conn = self.take_conn(id);
+        self.counters.moved += 1;
+        // The owner counts them.
+        self.counters.packets_in[1] -= 1;
+        self.counters.bytes_in -= rest.len() as u64;
+        fx.moves.push(Move {
+            conn: id,
+            to: owner,
+            peer: conn.expect("bytes come from an open connection").peer,
+            bytes: rest.to_vec(),
+        });
     }
 
     /// Puts a question to the authenticator and carries out the answer.
@@ -186,7 +193,7 @@ impl Shard {
                     return self.end(now, id, Ending::Refused(reason), fx);
                 }
                 let text = "authentication";
-                self.refuse(id, Refused { reason, why, text }, fx);
+                self.turn_down(now, id, Refused { reason, why, text }, fx);
             }
         }
     }
@@ -202,7 +209,7 @@ impl Shard {
         }
         let reason = ReasonCode::NotAuthorized;
         let (why, text) = (Refusal::PublishDenied, "will topic");
-        self.refuse(id, Refused { reason, why, text }, fx);
+        self.turn_down(now, id, Refused { reason, why, text }, fx);
     }
 
     fn refuse_undecoded(&mut self, id: ConnId, body: &[u8], error: DecodeError, fx: &mut Effects) {
@@ -355,6 +362,7 @@ impl Shard {
         if found.is_none() && self.sessions_len() >= self.options.limits.sessions_max {
             let reason = ReasonCode::QuotaExceeded;
             let (why, text) = (Refusal::SessionQuota, "too many sessions");
+            self.announce_refused(now, id, (&pending, reason), fx);
             return self.refuse(id, Refused { reason, why, text }, fx);
         }
         let present = found.is_some();
@@ -453,6 +461,16 @@ impl Shard {
             out.truncate(start);
         }
         fits
+    }
+
+    /// Refuses a client of whom it is known who it wants to be.
+    fn turn_down(&mut self, now: Now, id: ConnId, refused: Refused, fx: &mut Effects) {
+        let conn = self.conns.get_mut(id.0).expect("looked up by the caller");
+        let pending = conn.rare.as_mut().and_then(|rare| rare.connect.take());
+        if let Some(pending) = pending {
+            self.announce_refused(now, id, (&pending, refused.reason), fx);
+        }
+        self.refuse(id, refused, fx);
     }
 
     /// CONNACK with an error, and the end of the connection (MQTT-3.2.2-7).

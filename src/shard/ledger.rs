@@ -242,6 +242,8 @@ pub struct Counters {
     /// PUBLISH received and sent, by QoS.
     pub publish_in: [u64; 3],
     pub publish_out: [u64; 3],
+    /// PUBLISH of QoS 2 beyond the Receive Maximum.
+    pub qos2_excess: u64,
     /// Connections handed to another shard.
     pub moved: u64,
     /// Connections that became clients, over all time.

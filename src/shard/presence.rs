@@ -2,10 +2,10 @@
 //! client come in the order in which they happened, and `epoch` only grows.
 
 use super::close::Ending;
-use super::conn::Conn;
+use super::conn::{Conn, PendingConnect};
 use super::{Effects, Event, Shard};
-use crate::base::{Now, Peer};
-use crate::codec::{Forwarded, QoS, Version};
+use crate::base::{ConnId, Now, Peer};
+use crate::codec::{Forwarded, QoS, ReasonCode, Version};
 use crate::message::{Content, Message, NEVER_MS};
 use serde::Serialize;
 
@@ -14,7 +14,9 @@ struct Presence<'a> {
     clientid: &'a str,
     username: Option<&'a str>,
     ipaddress: String,
-    epoch: u64,
+    /// Of the connection; who was refused never had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
     /// Unix milliseconds.
     ts: u64,
     #[serde(flatten)]
@@ -56,14 +58,40 @@ impl Shard {
         });
         let what = What::Connected {
             clean_sess: clean_start,
-            protocol: match session.version {
-                Version::V31 => 3,
-                Version::V311 => 4,
-                Version::V5 => 5,
-            },
+            protocol: level(session.version),
             connack: 0,
         };
-        self.announce(now, (slot, &peer), ("connected", what), fx);
+        self.announce_of(now, (slot, &peer), ("connected", what), fx);
+    }
+
+    /// CONNECT is refused: emqttd calls that a connect too, with the code of its CONNACK.
+    pub(super) fn announce_refused(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        (pending, reason): (&PendingConnect, ReasonCode),
+        fx: &mut Effects,
+    ) {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let (version, ipaddress) = (conn.version, conn.peer.ip().to_string());
+        let presence = Presence {
+            clientid: &pending.client_id,
+            username: pending.username.as_deref(),
+            ipaddress,
+            epoch: None,
+            ts: now.unix_ms,
+            what: What::Connected {
+                clean_sess: pending.clean_start,
+                protocol: level(version),
+                connack: match version {
+                    Version::V5 => reason as u8,
+                    _ => reason.connack_return_code_v3(),
+                },
+            },
+        };
+        if let Some(message) = self.presence("connected", &presence) {
+            self.handle_internal(now, &message, fx);
+        }
     }
 
     pub(super) fn announce_disconnected(
@@ -81,35 +109,46 @@ impl Shard {
             reason,
         });
         let what = What::Disconnected { reason };
-        self.announce(now, (slot, &conn.peer), ("disconnected", what), fx);
+        self.announce_of(now, (slot, &conn.peer), ("disconnected", what), fx);
     }
 
-    fn announce(
+    fn announce_of(
         &mut self,
         now: Now,
         (slot, peer): (u32, &Peer),
         (event, what): (&str, What),
         fx: &mut Effects,
     ) {
-        if !self.options.presence {
-            return;
-        }
         let session = self.sessions.get(slot).expect("looked up by the caller");
-        // An id may hold characters that no topic name may.
-        let level = session.client_id.replace(['+', '#'], "_");
-        let topic = format!("$SYS/brokers/{}/clients/{level}/{event}", self.options.node);
-        if topic.len() > usize::from(u16::MAX) || self.router.route(&topic).is_empty() {
-            return;
-        }
+        let (client_id, username) = (session.client_id.clone(), session.username.clone());
         let presence = Presence {
-            clientid: &session.client_id,
-            username: session.username.as_deref(),
+            clientid: &client_id,
+            username: username.as_deref(),
             ipaddress: peer.ip().to_string(),
-            epoch: session.epoch,
+            epoch: Some(session.epoch),
             ts: now.unix_ms,
             what,
         };
-        let payload = serde_json::to_vec(&presence).expect("plain fields always serialize");
+        if let Some(message) = self.presence(event, &presence) {
+            self.handle_internal(now, &message, fx);
+        }
+    }
+
+    /// The message, if somebody wants it.
+    fn presence(&mut self, event: &str, presence: &Presence<'_>) -> Option<Message> {
+        if !self.options.presence {
+            return None;
+        }
+        // An id may hold characters that no topic name may.
+        let client = presence.clientid.replace(['+', '#'], "_");
+        let topic = format!(
+            "$SYS/brokers/{}/clients/{client}/{event}",
+            self.options.node
+        );
+        if topic.len() > usize::from(u16::MAX) || self.router.route(&topic).is_empty() {
+            return None;
+        }
+        let payload = serde_json::to_vec(presence).expect("plain fields always serialize");
         let content = Content {
             topic: &topic,
             payload: &payload,
@@ -118,7 +157,15 @@ impl Shard {
             retain: false,
             expires_ms: NEVER_MS,
         };
-        let message = Message::copy_of(&content, &mut self.scratch);
-        self.handle_internal(now, &message, fx);
+        Some(Message::copy_of(&content, &mut self.scratch))
+    }
+}
+
+/// Protocol Level of CONNECT.
+fn level(version: Version) -> u8 {
+    match version {
+        Version::V31 => 3,
+        Version::V311 => 4,
+        Version::V5 => 5,
     }
 }

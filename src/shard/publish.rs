@@ -84,10 +84,8 @@ impl Shard {
                 Version::V5 => announced.receive_maximum,
                 _ => u16::MAX,
             };
-            let session = self
-                .sessions
-                .get_mut(slot)
-                .expect("who is up has a session");
+            let session = self.sessions.get_mut(slot);
+            let session = session.expect("who is up has a session");
             let inbound = &mut session.flow_mut().inbound;
             match inbound.handle_publish(publish.packet_id, receive_maximum) {
                 Arrival::New => {}
@@ -99,7 +97,10 @@ impl Shard {
                     }
                     return Ok(Next::Go);
                 }
-                Arrival::Excess => return Err(Violation::ReceiveMaximumExceeded),
+                Arrival::Excess => {
+                    self.counters.qos2_excess += 1;
+                    return Err(Violation::ReceiveMaximumExceeded);
+                }
             }
         }
         self.counters.publish_in[publish.qos as usize] += 1;

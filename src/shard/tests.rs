@@ -5,7 +5,7 @@ use super::*;
 use crate::auth::acl::Answer;
 use crate::auth::{AuthRequest, Grant, Verdict};
 use crate::base::Peer;
-use crate::codec::QoS;
+use crate::codec::{QoS, ReasonCode};
 
 struct Everybody;
 
@@ -75,6 +75,52 @@ impl Broker {
         let mut options = self.shard.options.clone();
         change(&mut options);
         self.step(Input::Reload(Box::new(options)));
+    }
+}
+
+/// Who has a letter from `m` on is refused.
+struct HalfOfThem;
+
+impl Authenticator for HalfOfThem {
+    fn ask(&mut self, request: &AuthRequest) -> Verdict {
+        match *request.client_id < *"m" {
+            true => Verdict::Allow(Grant::anonymous()),
+            false => Verdict::Refuse(ReasonCode::BadUserNameOrPassword),
+        }
+    }
+}
+
+#[test]
+fn a_refused_connect_is_told_with_its_code() {
+    let mut broker = Broker {
+        shard: Shard::new(Options::default(), Box::new(HalfOfThem), None, 1),
+        fx: Effects::default(),
+    };
+    broker.connect(1, b'a', true, &[]);
+    let filter = b"$SYS/brokers/+/clients/#";
+    let mut subscribe = vec![0x82, filter.len() as u8 + 6, 0, 9, 0, 0, filter.len() as u8];
+    subscribe.extend(filter);
+    subscribe.push(0);
+    assert_eq!(broker.say(1, &subscribe)[0], 0x90);
+    for (level, code) in [(4, 4), (5, 0x86)] {
+        let peer = Peer::plain("127.0.0.1:1".parse().expect("an address"), 0);
+        let conn = ConnId(2);
+        broker.step(Input::Opened { conn, peer });
+        let properties = &[0][..usize::from(level == 5)];
+        let mut connect = vec![0x10, 13 + properties.len() as u8, 0, 4];
+        connect.extend(b"MQTT");
+        connect.extend([level, 2, 0, 0]);
+        connect.extend(properties);
+        connect.extend([0, 1, b'z']);
+        assert_eq!(broker.say(2, &connect)[3], code);
+        let told = String::from_utf8_lossy(&broker.told(1)).into_owned();
+        assert!(told.contains("clients/z/connected"), "{told}");
+        let presence: serde_json::Value =
+            serde_json::from_str(&told[told.find('{').expect("JSON")..]).expect("JSON");
+        assert_eq!(presence["connack"], code);
+        assert_eq!(presence["protocol"], level);
+        assert_eq!(presence["clientid"], "z");
+        assert!(presence.get("epoch").is_none());
     }
 }
 
