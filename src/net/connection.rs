@@ -32,6 +32,8 @@ pub struct Connection {
 /// How far a connection is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Nothing of MQTT has come yet: what comes first costs more than what comes later.
+    New,
     Open,
     /// The shard has let go of it: flush, then close.
     Closing,
@@ -73,7 +75,7 @@ impl Connection {
             ended: false,
             blocked: false,
             drain_due: false,
-            stage: Stage::Open,
+            stage: Stage::New,
             layers: None,
         }
     }
@@ -81,7 +83,7 @@ impl Connection {
     /// Whether the shard has let go of it.
     #[inline]
     pub fn is_closing(&self) -> bool {
-        self.stage != Stage::Open
+        matches!(self.stage, Stage::Closing | Stage::Finished)
     }
 }
 

@@ -5,6 +5,7 @@ clients that are connected and exchange messages. Prints a line of JSON for each
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -26,53 +27,51 @@ memo_s = "1d"
 """
 
 
-WINDOW_S = 5
+QUIET_S = 20
 
 
 class Traffic:
-    """Messages between clients that are connected, measured in windows that follow each other."""
+    """Messages between clients that are connected all the time. Their times are told for each
+    second, so those of a part are those of its whole seconds."""
 
     def __init__(self, options, port):
-        self.command = [options.loadtest, "flow", "--broker", f"127.0.0.1:{port}", "--json"]
-        self.command += ["-p", "10", "-s", "10", "-t", "10", "--rate", str(options.rate)]
-        self.windows = []
-        self.is_over = False
-        self.thread = threading.Thread(target=self._go_on)
-        self.thread.start()
+        command = [options.loadtest, "flow", "--broker", f"127.0.0.1:{port}", "--json"]
+        command += ["-p", "10", "-s", "10", "-t", "10", "--rate", str(options.rate)]
+        command += ["--warm-up", "0", "--duration", str(2 * options.within + 10 * QUIET_S)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self.began = time.monotonic()
+        self.parts = {}
 
-    def window(self, seconds):
-        command = self.command + ["--warm-up", "0", "--duration", str(seconds)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if done.returncode not in (0, 1):
-            raise RuntimeError(done.stderr)
-        return json.loads(done.stdout)
-
-    def _go_on(self):
-        while not self.is_over:
-            self.windows.append(self.window(WINDOW_S))
+    def part(self, name, began):
+        """From `began` until now is this part."""
+        self.parts[name] = (began - self.began, time.monotonic() - self.began)
 
     def end(self):
-        self.is_over = True
-        self.thread.join()
+        """What each part was like, in milliseconds, and the whole."""
+        self.process.send_signal(signal.SIGINT)
+        whole = json.loads(self.process.communicate()[0])
+        rows = list(zip(*(whole["timeline"][key] for key in ("at_s", "p99_us", "delivered_per_s"))))
+        found = {}
+        for name, (begin, end) in self.parts.items():
+            # A row is about the second before it; the part's first and last are others' as well.
+            inside = [row for row in rows if begin + 1 < row[0] < end] or [
+                row for row in rows if begin < row[0] < end + 1
+            ]
+            times = sorted(row[1] / 1000 for row in inside)
+            found[name] = {
+                "seconds": len(times),
+                "p99_ms": round(times[len(times) // 2], 3),
+                "p99_ms_of_best_second": round(times[0], 3),
+                "p99_ms_of_worst_second": round(times[-1], 3),
+                "delivered_per_s": round(sum(row[2] for row in inside) / len(inside), 1),
+            }
+        keys = ("published", "delivered", "lost", "connections_lost", "lag_p99_us")
+        return found, {key: whole[key] for key in keys}
 
-    def wait(self, count):
-        """Waits for this many windows more."""
-        count += len(self.windows)
-        while len(self.windows) < count:
-            time.sleep(0.1)
-
-    def take(self):
-        """Of the windows since the last call, in milliseconds."""
-        self.wait(1)
-        windows, self.windows = self.windows, []
-        found = sorted(window["p99_us"] / 1000 for window in windows)
-        return {
-            "windows": len(found),
-            "p99_ms": round(found[len(found) // 2], 3),
-            "p99_ms_of_best_window": round(found[0], 3),
-            "p99_ms_of_worst_window": round(found[-1], 3),
-            "lost": sum(window.get("lost", 0) for window in windows),
-        }
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
 
 
 def main():
@@ -98,21 +97,28 @@ def main():
         fleet = Fleet(rig.port, options.clients)
         context.callback(fleet.close)
         traffic = Traffic(options, rig.port)
-        context.callback(traffic.end)
-        traffic.wait(4)
-        tell("quiet", **traffic.take())
+        context.callback(traffic.kill)
+
+        def quiet(part):
+            began = time.monotonic()
+            time.sleep(QUIET_S)
+            traffic.part(part, began)
+
+        quiet("quiet")
         # The clients have this machine's cores, too, which they would not in a fleet.
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
         for part in ("first storm", "second storm"):
-            traffic.windows.clear()
+            began = time.monotonic()
             cost = test_storm.run(postgres, rig, fleet, options.within)
-            tell(part, **cost, **traffic.take())
+            traffic.part(part, began)
+            tell(part, **cost)
             fleet.close()
         # What else runs on this machine may have changed meanwhile.
-        time.sleep(WINDOW_S)
-        traffic.windows.clear()
-        traffic.wait(4)
-        tell("quiet again", **traffic.take())
+        quiet("quiet again")
+        parts, whole = traffic.end()
+        for part, figures in parts.items():
+            tell(f"traffic, {part}", **figures)
+        tell("traffic, all", **whole)
 
 
 if __name__ == "__main__":

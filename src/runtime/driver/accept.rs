@@ -7,8 +7,8 @@ use crate::log_limited;
 use crate::net::listener::Accepted;
 use std::sync::atomic::Ordering;
 
-/// Connections of one listener in a turn.
-const TURN_ACCEPTS_MAX: usize = 64;
+/// Connections of one listener in a turn: some hundred microseconds of it.
+const TURN_ACCEPTS_MAX: usize = 16;
 /// Pause when there is no room: file descriptors and connections come back only as others leave.
 const PAUSE_MS: u64 = 100;
 

@@ -4,7 +4,7 @@ use super::super::mail::{Mail, Passed};
 use super::Driver;
 use crate::base::{ConnId, Peer};
 use crate::net::Connection;
-use crate::net::connection::{Received, discard, receive};
+use crate::net::connection::{Received, Stage, discard, receive};
 use crate::net::layer::Layers;
 use crate::net::poller::Ready;
 use crate::shard::Input;
@@ -129,7 +129,7 @@ impl Driver {
 
     /// One read. Gives the number of bytes.
     #[inline]
-    fn read(&mut self, slot: u32) -> usize {
+    pub(super) fn read(&mut self, slot: u32) -> usize {
         let Some(conn) = self.conns.get_mut(slot) else {
             return 0;
         };
@@ -138,13 +138,14 @@ impl Driver {
         };
         let id = ConnId(slot);
         let closing = conn.is_closing();
-        if let Some(layers) = conn.layers.as_deref().filter(|_| !closing) {
-            if layers.is_costly() {
-                // It stays listed, so that it stands in the line once.
-                let serial = conn.serial;
-                self.line_up(slot, serial);
-                return 0;
-            }
+        let layers = conn.layers.as_deref().filter(|_| !closing);
+        if conn.stage == Stage::New || layers.is_some_and(Layers::is_costly) {
+            // It stays listed, so that it stands in the line once.
+            let serial = conn.serial;
+            self.line_up(slot, serial);
+            return 0;
+        }
+        if let Some(layers) = layers {
             conn.listed = false;
             let wanted = !layers.is_open() || self.shard.wants_input(id, &self.fx);
             if wanted && Self::has_room_back(layers) {
@@ -240,6 +241,9 @@ impl Driver {
         let Some(conn) = self.open(passed.socket, passed.peer, passed.layers) else {
             return;
         };
+        if let Some(conn) = self.conns.get_mut(conn.0) {
+            conn.stage = Stage::Open;
+        }
         let bytes = passed.bytes.as_slice();
         self.shard
             .step(self.now, Input::Bytes { conn, bytes }, &mut self.fx);

@@ -1,9 +1,9 @@
 //! Connections with layers between the socket and MQTT: TLS, WebSocket, PROXY. They are known to
 //! the shard only once all layers are up, so that it never hears of whoever just tries the door.
 //!
-//! What may cost a TLS handshake waits in a line of its own, of which a turn does no more than
-//! [`HANDSHAKE_TURN`] allows, and after it has written what others wait for: a storm of handshakes
-//! takes its time from the handshakes.
+//! Newcomers, whose next bytes may cost a TLS handshake or are a CONNECT, wait in a line of their
+//! own, of which a turn does no more than [`NEWCOMERS_TURN`] allows, and after it has written what
+//! others wait for: a storm of newcomers takes its time from the newcomers.
 
 use super::close::Closing;
 use super::{Driver, UNSENT_BYTES_MAX};
@@ -15,9 +15,9 @@ use crate::shard::Input;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// What handshakes may take of a turn. One that has begun is done, so that a turn does one whole
-/// one (some 400 us) or some steps that cost less, and then looks at who is connected.
-const HANDSHAKE_TURN: Duration = Duration::from_micros(200);
+/// What newcomers may take of a turn. A step that has begun is done, so that a turn does one whole
+/// handshake (some 400 us) or some CONNECTs, and then looks at who is connected.
+const NEWCOMERS_TURN: Duration = Duration::from_micros(200);
 /// Connections that took too long and are turned away in a turn: a crowd is late together.
 const TURN_OVERDUE_MAX: usize = 32;
 /// MQTT that is wrapped at a time: what TLS has encrypted can only be sent.
@@ -70,30 +70,36 @@ impl Driver {
         self.openings.push_back(opening);
     }
 
-    /// Puts a connection into the line of those whose input may cost a handshake.
+    /// Puts a connection into the line of newcomers.
     pub(super) fn line_up(&mut self, slot: u32, serial: u32) {
-        self.costly.push_back((slot, serial));
+        self.newcomers.push_back((slot, serial));
     }
 
     /// Serves that line, within the budget of a turn. False: nobody was in it.
-    pub(super) fn run_handshakes(&mut self) -> bool {
-        if self.costly.is_empty() || self.out.is_congested() {
+    pub(super) fn serve_newcomers(&mut self) -> bool {
+        if self.newcomers.is_empty() || self.out.is_congested() {
             return false;
         }
         let begun = Instant::now();
-        while let Some((slot, serial)) = self.costly.pop_front() {
+        while let Some((slot, serial)) = self.newcomers.pop_front() {
             let Some(conn) = self.conns.get_mut(slot).filter(|c| c.serial == serial) else {
                 continue;
             };
-            if conn.listed && !conn.is_closing() {
+            let is_opening = conn.layers.as_deref().is_some_and(|l| !l.is_open());
+            if is_opening && conn.listed && !conn.is_closing() {
                 conn.listed = false;
                 self.receive_layered(slot);
+            } else {
+                if conn.stage == Stage::New {
+                    conn.stage = Stage::Open;
+                }
+                self.read(slot);
             }
-            if begun.elapsed() >= HANDSHAKE_TURN {
+            if begun.elapsed() >= NEWCOMERS_TURN {
                 return true;
             }
         }
-        self.costly.shrink_to(1024);
+        self.newcomers.shrink_to(1024);
         true
     }
 
@@ -267,7 +273,7 @@ impl Driver {
             }
             let pending = self.fx.out.pending(id);
             if pending.is_empty() || !layers.is_open() {
-                if conn.stage == Stage::Open {
+                if conn.stage != Stage::Closing {
                     break true;
                 }
                 layers.finish(&mut self.room);

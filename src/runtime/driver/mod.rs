@@ -88,8 +88,9 @@ pub struct Driver {
     wire: Vec<u8>,
     doors: Arc<[Rules]>,
     tallies: Tallies,
-    /// Connections whose input may cost a TLS handshake, with their serials, in order.
-    costly: VecDeque<(u32, u32)>,
+    /// Connections whose input may cost a TLS handshake or is a CONNECT, with their serials, in
+    /// order.
+    newcomers: VecDeque<(u32, u32)>,
     /// Connections by when their layers have to be up, and their PROXY header to be there.
     openings: VecDeque<Closing>,
     proxies: VecDeque<Closing>,
@@ -166,7 +167,7 @@ impl Driver {
             wire: Vec::new(),
             doors: seat.doors,
             tallies: Tallies::default(),
-            costly: VecDeque::new(),
+            newcomers: VecDeque::new(),
             openings: VecDeque::new(),
             proxies: VecDeque::new(),
             listeners,
@@ -232,8 +233,8 @@ impl Driver {
         self.turn_away_overdue();
         self.resume_listeners();
         self.carry_out();
-        // Who is connected has what is his: what a handshake costs only makes others wait who come.
-        if self.run_handshakes() {
+        // Who is connected has what is his: what one newcomer costs only the next one waits for.
+        if self.serve_newcomers() {
             self.carry_out();
         }
         self.report_settled();
