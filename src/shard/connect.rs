@@ -356,7 +356,7 @@ impl Shard {
         // The old session may have ended with its connection.
         let mut found = self.find_session(&pending.client_id);
         let mut ended = 0;
-        if let Some(slot) = found.take_if(|_| pending.clean_start) {
+        if let Some(slot) = found.take_if(|slot| pending.clean_start || self.is_late(now, *slot)) {
             ended = self.end_session(now, slot, fx);
         }
         if found.is_none() && self.sessions_len() >= self.options.limits.sessions_max {
@@ -413,6 +413,12 @@ impl Shard {
         self.announce_connected(now, slot, (present, pending.clean_start), fx);
         self.set_member_connected(slot, true, fx);
         self.pump(now, slot, fx);
+    }
+
+    /// Whether the session's time is over, though its alarm has not had its turn.
+    fn is_late(&self, now: Now, slot: u32) -> bool {
+        let session = self.sessions.get(slot).expect("found by the caller");
+        session.conn.is_none() && session.ends_ms() <= now.ms
     }
 
     /// False: the client takes no packets of that size, so that it cannot even be let in.

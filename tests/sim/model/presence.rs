@@ -14,9 +14,13 @@ impl Model {
             "session {incarnation} got {got:?} without a subscription"
         );
         let payload = std::str::from_utf8(got.payload).expect("presence is text");
-        let (_, rest) = payload
-            .split_once("\"epoch\":")
-            .expect("presence has an epoch");
+        let Some((_, rest)) = payload.split_once("\"epoch\":") else {
+            let (_, code) = payload
+                .split_once("\"connack\":")
+                .expect("presence has an epoch, unless it is of a refused connect");
+            assert!(!code.starts_with('0'), "{payload} has no epoch");
+            return;
+        };
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
         let epoch: u64 = digits
             .and_then(|d| d.parse().ok())
