@@ -8,7 +8,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use papaya::{Compute, HashMap, Operation};
+use papaya::{Compute, HashMap, Operation, ResizeMode};
 
 use super::filter::Interest;
 use super::hash::{Seed, mix};
@@ -17,7 +17,8 @@ use super::shard_set::ShardSet;
 
 pub struct Directory {
     seed: Seed,
-    interest: HashMap<u64, ShardSet, KeyHash>,
+    /// In parts, by the low bits of the key.
+    interest: Box<[Part]>,
     /// Changes of keys of prefixes: any topic may be concerned.
     prefix_changes: AtomicU64,
     /// Changes of keys of whole topics, by the low bits of the key: devices come and go all the
@@ -25,7 +26,13 @@ pub struct Directory {
     exact_changes: Box<[AtomicU64]>,
 }
 
+type Part = HashMap<u64, ShardSet, KeyHash>;
+
 const EXACT_CHANGES: usize = 1_024;
+/// A table that has filled up with keys, or with what is left of keys that went, is copied in one
+/// go: the other way, bit by bit, made a change of a key a hundred times as dear where keys come
+/// and go in floods. In parts no copy is long, a millisecond with a million keys.
+const PARTS: usize = 64;
 
 impl Directory {
     /// `seed` keys the hashes of all routers that share the directory; keep it from the outside.
@@ -36,7 +43,7 @@ impl Directory {
     pub(super) fn with_seed(seed: Seed) -> Self {
         Self {
             seed,
-            interest: HashMap::with_hasher(KeyHash),
+            interest: (0..PARTS).map(|_| part()).collect(),
             prefix_changes: AtomicU64::new(0),
             exact_changes: (0..EXACT_CHANGES).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -45,16 +52,15 @@ impl Directory {
     /// Says that `shard` now has filters with this key.
     pub fn add(&self, interest: Interest, shard: u16) {
         let only = ShardSet::from_iter([shard]);
-        let guard = self.interest.guard();
+        let part = self.part(interest);
         let with = |known: &ShardSet| known.union(only);
-        self.interest
-            .update_or_insert(interest.number(), with, only, &guard);
+        part.update_or_insert(interest.number(), with, only, &part.guard());
         self.count_change(interest);
     }
 
     /// Says that `shard` has no more filters with this key.
     pub fn remove(&self, interest: Interest, shard: u16) {
-        let guard = self.interest.guard();
+        let part = self.part(interest);
         let without = |entry: Option<(&u64, &ShardSet)>| {
             let Some((_, &known)) = entry else {
                 return Operation::Abort(());
@@ -67,7 +73,8 @@ impl Directory {
                 Operation::Insert(left)
             }
         };
-        let outcome = self.interest.compute(interest.number(), without, &guard);
+        let guard = part.guard();
+        let outcome = part.compute(interest.number(), without, &guard);
         if !matches!(outcome, Compute::Aborted(())) {
             self.count_change(interest);
         }
@@ -75,8 +82,7 @@ impl Directory {
 
     /// The shards that may have receivers for the topic.
     pub fn shards(&self, topic: &str) -> ShardSet {
-        let guard = self.interest.guard();
-        let get = |interest| self.get(interest, &guard);
+        let get = |interest| self.get(interest);
         let mut shards = get(Interest::Exact(self.seed.key(self.seed.text(topic))));
         let mut prefix = self.seed.root();
         if !topic.starts_with('$') {
@@ -91,20 +97,19 @@ impl Directory {
 
     /// Keys with interest.
     pub fn len(&self) -> usize {
-        self.interest.len()
+        self.interest.iter().map(HashMap::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.interest.is_empty()
+        self.interest.iter().all(HashMap::is_empty)
     }
 
     /// As [`shards`](Self::shards), from keys that the router has already.
     pub(super) fn shards_for(&self, keys: &TopicKeys) -> ShardSet {
-        let guard = self.interest.guard();
-        let exact = self.get(Interest::Exact(keys.exact), &guard);
+        let exact = self.get(Interest::Exact(keys.exact));
         let prefixes = keys.prefixes.iter().skip(keys.prefix_min);
         prefixes.fold(exact, |shards, &key| {
-            shards.union(self.get(Interest::Prefix(key), &guard))
+            shards.union(self.get(Interest::Prefix(key)))
         })
     }
 
@@ -131,12 +136,22 @@ impl Directory {
         changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn get(&self, interest: Interest, guard: &impl papaya::Guard) -> ShardSet {
-        self.interest
-            .get(&interest.number(), guard)
-            .copied()
-            .unwrap_or_default()
+    fn get(&self, interest: Interest) -> ShardSet {
+        let part = self.part(interest);
+        let found = part.pin().get(&interest.number()).copied();
+        found.unwrap_or_default()
     }
+
+    fn part(&self, interest: Interest) -> &Part {
+        &self.interest[interest.number() as usize % PARTS]
+    }
+}
+
+fn part() -> Part {
+    HashMap::builder()
+        .hasher(KeyHash)
+        .resize_mode(ResizeMode::Blocking)
+        .build()
 }
 
 impl Interest {
