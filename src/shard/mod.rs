@@ -223,6 +223,12 @@ impl Shard {
             && self.conns.get(conn.0).is_some_and(Conn::wants_input)
     }
 
+    /// Whether what was read of the connection is being worked on, a slice at a time.
+    pub fn has_its_turn(&self, conn: ConnId) -> bool {
+        let conn = self.conns.get(conn.0);
+        conn.is_some_and(|conn| conn.pause == Some(conn::Pause::Turn))
+    }
+
     /// What the last step has done, in deliveries: see [`Options::slice`].
     #[inline]
     pub fn spent(&self) -> usize {

@@ -149,6 +149,7 @@ impl Shard {
 
     /// A subscriber on some shard asks.
     pub(super) fn answer_query(&mut self, now: Now, query: RetainedQuery, fx: &mut Effects) {
+        self.slices.spend(LOOKUP);
         let to = query.asker.shard;
         let chunk = self.find_chunk(now, query);
         fx.mail.post(to, Envelope::RetainedChunk(Box::new(chunk)));

@@ -131,6 +131,7 @@ impl Shard {
         if conn.pause.take_if(|pause| *pause == Pause::Turn).is_none() {
             return;
         }
+        conn.last_packet_ms = now.ms;
         match self.go_on_with_request(now, id, fx) {
             Ok(Next::Go) => {}
             Ok(Next::Stop) => return,

@@ -436,7 +436,8 @@ impl Shard {
             .sessions
             .get_mut(slot)
             .expect("who is up has a session");
-        session.subscriptions.retain(|known| *known != id);
+        let at = session.subscriptions.iter().position(|known| *known == id);
+        at.map(|at| session.subscriptions.swap_remove(at));
         if let Some(flow) = &mut session.flow {
             // What was asked for and not begun is not wanted any more (MQTT-3.10.4-2).
             let still_wanted = |pull: &RetainedPull| *pull.filter != *filter.levels;

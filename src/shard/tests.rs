@@ -19,6 +19,7 @@ impl Authenticator for Everybody {
 struct Broker {
     shard: Shard,
     fx: Effects,
+    ms: u64,
 }
 
 impl Broker {
@@ -26,12 +27,13 @@ impl Broker {
         Broker {
             shard: Shard::new(options, Box::new(Everybody), None, 1),
             fx: Effects::default(),
+            ms: 1_000_000,
         }
     }
 
     fn step(&mut self, input: Input<'_>) {
         let now = Now {
-            ms: 1_000_000,
+            ms: self.ms,
             unix_ms: 1_700_000_000_000,
         };
         self.shard.step(now, input, &mut self.fx);
@@ -95,6 +97,7 @@ fn a_refused_connect_is_told_with_its_code() {
     let mut broker = Broker {
         shard: Shard::new(Options::default(), Box::new(HalfOfThem), None, 1),
         fx: Effects::default(),
+        ms: 1_000_000,
     };
     broker.connect(1, b'a', true, &[]);
     let filter = b"$SYS/brokers/+/clients/#";
@@ -459,6 +462,36 @@ fn a_long_subscribe_lets_others_go_first() {
     assert_eq!(broker.told(1)[..4], [0xb0, 103, 0, 7]);
     assert_eq!(broker.subscribed(), 0);
     assert_eq!(broker.shard.tail_bytes, 0);
+}
+
+#[test]
+fn who_waits_for_its_turn_is_not_silent() {
+    let mut broker = in_slices_of(10);
+    broker.reload(|options| options.mqtt.keep_alive_max_s = Some(10));
+    broker.connect(1, b'a', true, &[]);
+    broker.say(1, &filters(0x82, 40));
+    for _ in 0..3 {
+        // Longer than the keep alive, and there are alarms enough to fill a slice.
+        broker.ms += 20_000;
+        for _ in 0..1000 {
+            let past_ms = broker.ms - 1_000;
+            broker.shard.alarms.arm(past_ms, Alarm::AskAgain);
+        }
+        broker.step(Input::Tick);
+    }
+    assert_eq!(broker.told(1)[..4], [0x90, 43, 0, 7]);
+    assert_eq!(broker.subscribed(), 40);
+    // From here on it is.
+    broker.ms += 20_000;
+    let is_due = |broker: &Broker| {
+        let due_ms = broker.shard.next_deadline_ms();
+        due_ms.is_some_and(|due_ms| due_ms <= broker.ms)
+    };
+    while is_due(&broker) {
+        broker.step(Input::Tick);
+    }
+    let told = broker.told(1);
+    assert_eq!((told[0], told[2]), (0xe0, 0x8d));
 }
 
 #[test]

@@ -73,6 +73,8 @@ impl Shard {
                 self.ring(now, alarm, fx);
             }
         }
+        // Alarms have their own slice, or a crowd of them would keep the others waiting.
+        self.slices.begin();
         self.go_on(now, fx);
     }
 
@@ -104,6 +106,10 @@ impl Shard {
         conn.alarm_ms = u64::MAX;
         if conn.pause == Some(Pause::Undecided) {
             return self.wake_undecided(now, id, fx);
+        }
+        if conn.pause == Some(Pause::Turn) {
+            // It may have said much that was not looked at yet.
+            conn.last_packet_ms = now.ms;
         }
         let (deadline, ending, why) = match conn.phase {
             Phase::Up => {

@@ -33,7 +33,7 @@ impl Driver {
                     return;
                 }
             }
-            if taken > 0 && self.out.overflow_len() > OVERFLOW_MAX {
+            if taken > 0 && self.out.overflow_len() > OVERFLOW_MAX || self.spent >= TURN_WORK_MAX {
                 return;
             }
             match self.mailbox.take() {
@@ -99,7 +99,9 @@ impl Driver {
             self.dirty.push(ConnId(slot));
         }
         conn.ended |= event.peer_ended | event.dead;
-        let over = event.dead && (conn.parked || conn.is_closing());
+        // What was read of it is worked on, and what was not is still to be.
+        let waits = conn.parked && !self.shard.has_its_turn(ConnId(slot));
+        let over = event.dead && (waits || conn.is_closing());
         let readable = event.readable || event.dead;
         if over {
             // Nothing can be sent any more, and what may still lie here nobody waits for.
@@ -116,8 +118,10 @@ impl Driver {
         }
         std::mem::swap(&mut self.to_read, &mut self.reading);
         let mut bytes = 0;
+        // Mail has a share of its own: a flood of it keeps nobody from being read.
+        let before = self.spent;
         for at in 0..self.reading.len() {
-            if bytes >= TURN_BYTES_MAX || self.spent >= TURN_WORK_MAX {
+            if bytes >= TURN_BYTES_MAX || self.spent - before >= TURN_WORK_MAX {
                 // The rest comes first next time.
                 self.to_read.splice(0..0, self.reading.drain(at..));
                 break;
@@ -245,8 +249,7 @@ impl Driver {
             conn.stage = Stage::Open;
         }
         let bytes = passed.bytes.as_slice();
-        self.shard
-            .step(self.now, Input::Bytes { conn, bytes }, &mut self.fx);
+        self.step(Input::Bytes { conn, bytes });
         if is_unsent {
             self.dirty.push(conn);
         }

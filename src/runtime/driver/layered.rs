@@ -297,7 +297,7 @@ impl Driver {
         self.wire.shrink_to(WIRE_BYTES_KEPT);
         let left = self.fx.out.backlog(id);
         conn.blocked = !is_flushed;
-        conn.drain_due |= !is_flushed || waiting > self.outbox_bytes_max;
+        conn.drain_due |= !is_flushed || waiting > self.outbox_bytes_max || conn.parked;
         let is_relieved = left <= self.outbox_bytes_max / 2 && Self::has_room_back(layers);
         if conn.drain_due && is_relieved {
             conn.drain_due = false;

@@ -108,7 +108,8 @@ impl Driver {
         self.fx.out.consume(id, sent);
         let left = waiting - sent;
         conn.blocked = left > 0;
-        conn.drain_due |= left > 0 || waiting > self.outbox_bytes_max;
+        // With the budget for memory spent, a connection may be parked with less than that.
+        conn.drain_due |= left > 0 || waiting > self.outbox_bytes_max || conn.parked;
         if conn.drain_due && left <= self.outbox_bytes_max / 2 {
             conn.drain_due = false;
             self.drained.push(id.0);
