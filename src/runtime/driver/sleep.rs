@@ -16,8 +16,8 @@ const WINDOW_MS: u64 = 50;
 /// What a connection holds beside what the shard knows of, about, in bytes: TLS more, others less.
 const CONNECTION_BYTES: usize = 1024;
 
-/// Mail that is cheaper to work off for a sleeper than to wake it for, in messages: as many as a
-/// turn takes. More is enough for two cores.
+/// Mail that is cheaper to work off for a sleeper than to wake it for, in messages. More is
+/// enough for two cores.
 pub(super) const HELP_MESSAGES_MAX: usize = 4096;
 /// Share of its own time that a shard may be using and still work for others.
 const HELP_PER_CENT_MAX: u64 = 70;
