@@ -7,7 +7,7 @@ use crate::crew::Place;
 use crate::host::limits;
 use crate::host::node;
 use crate::host::process::Watched;
-use crate::measure::clock::now_ns;
+use crate::measure::clock::{MS, now_ns};
 use crate::net::sources;
 use crate::scenario::{Common, Users};
 use clap::Args;
@@ -64,6 +64,9 @@ pub struct CommonArgs {
     /// The data folder of a ringmq on this host, for the same: its control socket says it
     #[arg(long, value_name = "DIR", conflicts_with = "pid")]
     node: Option<PathBuf>,
+    /// Count what came later than this: deliveries, replies, retained messages, lives
+    #[arg(long, value_name = "MILLISECONDS")]
+    late_ms: Option<u64>,
     /// One line of JSON on standard output, the table on standard error
     #[arg(long)]
     pub json: bool,
@@ -124,6 +127,7 @@ impl CommonArgs {
             connect_timeout_ns: self.connect_timeout,
             keep_alive_s: self.keep_alive,
             receive_maximum: self.receive_maximum,
+            late_ns: self.late_ms.map_or(u64::MAX, |ms| ms.saturating_mul(MS)),
             run,
         })
     }

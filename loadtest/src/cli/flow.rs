@@ -2,7 +2,6 @@
 
 use super::common::CommonArgs;
 use super::values;
-use crate::measure::clock::MS;
 use crate::measure::stamp::STAMP_BYTES;
 use crate::scenario::Common;
 use crate::scenario::flow::{Flow, FlowOptions, Plan};
@@ -71,9 +70,6 @@ pub struct FlowArgs {
     /// Seconds to wait for the last deliveries
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::seconds)]
     drain: u64,
-    /// Count deliveries that took longer than this
-    #[arg(long, value_name = "MILLISECONDS")]
-    late_ms: Option<u64>,
     /// Sessions of subscribers persist; their expiry in seconds (MQTT 5)
     #[arg(long, value_name = "SECONDS")]
     session_expiry: Option<u32>,
@@ -119,7 +115,6 @@ impl FlowArgs {
             drain_ns: self.drain,
             jitter: self.jitter,
             has_replies: self.reply,
-            late_ns: self.late_ms.map_or(u64::MAX, |ms| ms.saturating_mul(MS)),
             session_expiry_s: self.session_expiry,
             cuts_per_s: self.cut_rate,
             away_ns: self.away,

@@ -40,6 +40,8 @@ pub struct Client {
     pub is_unread: bool,
     /// The socket is full: what is written waits for its next event.
     pub is_blocked: bool,
+    /// The other side has ended: it is read until nothing is left, as no other event comes.
+    pub has_ended: bool,
     /// A PINGREQ is not answered yet.
     pub is_pinged: bool,
     /// SUBACKs to come.

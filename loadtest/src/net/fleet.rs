@@ -257,6 +257,7 @@ impl Fleet {
             entry.is_blocked = false;
             self.mark_dirty(client);
         }
+        self.clients[client as usize].has_ended |= event.peer_ended || event.dead;
         if event.readable || event.dead {
             self.read(client, handler);
         }
@@ -296,7 +297,7 @@ impl Fleet {
             Err(fault) => return self.fail(client, fault, handler),
         };
         entry.slim(self.options.buffer_keep_bytes);
-        if received == Received::Part && !entry.is_unread {
+        if (received == Received::Part || entry.has_ended) && !entry.is_unread {
             entry.is_unread = true;
             self.unread.push(client);
         }

@@ -3,8 +3,9 @@
 use crate::measure::clock::SECOND;
 use std::collections::VecDeque;
 
-/// A wave of connections: at most `parallel` at once, at most `rate_per_s` a second.
-#[derive(Debug, Default)]
+/// A wave of connections: at most `parallel` at once, at most `rate_per_s` a second over all
+/// executors, which take turns.
+#[derive(Debug)]
 pub struct Ramp {
     waiting: VecDeque<u32>,
     /// Those that failed, and when they are tried again.
@@ -16,9 +17,21 @@ pub struct Ramp {
     parallel: usize,
     /// 0: no limit.
     rate_per_s: u64,
+    /// Which of those that begin over all executors is the first one here, and the step to the
+    /// next one.
+    first: u64,
+    step: u64,
+    /// No more than these are begun.
+    most: u64,
     retry: Option<Retry>,
     start_ns: u64,
     started: u64,
+}
+
+impl Default for Ramp {
+    fn default() -> Ramp {
+        Ramp::new(std::iter::empty(), 0, 0)
+    }
 }
 
 /// Whether those that fail are tried again.
@@ -35,8 +48,28 @@ impl Ramp {
             waiting: clients.collect(),
             parallel,
             rate_per_s,
-            ..Ramp::default()
+            retries: VecDeque::new(),
+            underway: VecDeque::new(),
+            underway_count: 0,
+            first: 0,
+            step: 1,
+            most: u64::MAX,
+            retry: None,
+            start_ns: 0,
+            started: 0,
         }
+    }
+
+    /// Executor `shard` of `shards` begins every `shards`-th one of those that the rate allows.
+    pub fn in_turn(mut self, shard: usize, shards: usize) -> Ramp {
+        (self.first, self.step) = (shard as u64, shards as u64);
+        self
+    }
+
+    /// Begins exactly those that are due, by the rate, within so long.
+    pub fn for_ns(mut self, span_ns: u64) -> Ramp {
+        self.most = self.due_within(span_ns);
+        self
     }
 
     pub fn with_retry(mut self, retry: Retry) -> Ramp {
@@ -51,7 +84,7 @@ impl Ramp {
 
     /// The next client to be connected and the time when that was to happen, if there is one now.
     pub fn next(&mut self, now_ns: u64) -> Option<(u32, u64)> {
-        if self.underway_count >= self.parallel {
+        if self.underway_count >= self.parallel || self.is_used_up() {
             return None;
         }
         if self.start_ns == 0 {
@@ -70,7 +103,7 @@ impl Ramp {
 
     /// When [`Ramp::next`] may have one: a past time means that it waits for others to come up.
     pub fn next_due_ns(&self, now_ns: u64) -> Option<u64> {
-        if self.underway_count >= self.parallel {
+        if self.underway_count >= self.parallel || self.is_used_up() {
             return None;
         }
         let paced_ns = self.paced_ns(now_ns);
@@ -117,6 +150,20 @@ impl Ramp {
         (self.underway_count + self.waiting.len() + self.retries.len()) as u64
     }
 
+    /// All that may be begun have been.
+    pub fn is_used_up(&self) -> bool {
+        self.started >= self.most
+    }
+
+    /// How many are due by the rate and not begun.
+    pub fn behind(&self, now_ns: u64) -> u64 {
+        let due = match self.start_ns {
+            0 => 0,
+            start_ns => self.due_within(now_ns.saturating_sub(start_ns)),
+        };
+        due.min(self.most).saturating_sub(self.started)
+    }
+
     /// Nobody is under way or waits.
     pub fn is_over(&self) -> bool {
         self.underway_count == 0 && self.waiting.is_empty() && self.retries.is_empty()
@@ -146,7 +193,8 @@ impl Ramp {
         match self.rate_per_s {
             0 => now_ns,
             rate => {
-                let exact = u128::from(self.started) * u128::from(SECOND) / u128::from(rate);
+                let number = self.first + self.started * self.step;
+                let exact = u128::from(number) * u128::from(SECOND) / u128::from(rate);
                 let start_ns = if self.start_ns == 0 {
                     now_ns
                 } else {
@@ -155,6 +203,14 @@ impl Ramp {
                 start_ns + exact as u64
             }
         }
+    }
+
+    /// How many of those that begin here have their times within `span_ns` of the start; none
+    /// without a rate.
+    fn due_within(&self, span_ns: u64) -> u64 {
+        let all = u128::from(span_ns) * u128::from(self.rate_per_s);
+        let all = all.div_ceil(u128::from(SECOND)) as u64;
+        all.saturating_sub(self.first).div_ceil(self.step)
     }
 }
 
@@ -186,6 +242,28 @@ mod tests {
         assert_eq!(ramp.next_due_ns(5_500_000), Some(6_000_000));
         assert_eq!(ramp.next(7_300_000), Some((1, 6_000_000)));
         assert_eq!(ramp.next(7_300_000), Some((2, 7_000_000)));
+    }
+
+    #[test]
+    fn executors_take_turns_and_begin_what_is_due() {
+        let rate = 3;
+        let mut all = vec![];
+        for shard in 0..2 {
+            let mut ramp = Ramp::new(0..9, 9, rate)
+                .in_turn(shard, 2)
+                .for_ns(2 * SECOND);
+            ramp.start_ns = 1;
+            while let Some((_, began_ns)) = ramp.next(u64::MAX) {
+                all.push(began_ns - 1);
+            }
+            assert!(ramp.is_used_up() && ramp.behind(u64::MAX) == 0);
+        }
+        all.sort_unstable();
+        let due: Vec<u64> = (0..6).map(|number| number * SECOND / rate).collect();
+        assert_eq!(all, due);
+        let mut ramp = Ramp::new(0..1, 9, rate).for_ns(2 * SECOND);
+        assert_eq!(ramp.next(1), Some((0, 1)));
+        assert_eq!((ramp.behind(SECOND), ramp.behind(9 * SECOND)), (2, 5));
     }
 
     #[test]

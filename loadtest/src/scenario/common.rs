@@ -27,6 +27,8 @@ pub struct Common {
     pub keep_alive_s: u16,
     /// Receive Maximum of subscribers (v5).
     pub receive_maximum: NonZeroU16,
+    /// What takes longer is counted.
+    pub late_ns: u64,
     /// Tells this run's topics, clients and messages from those of others.
     pub run: u32,
 }
@@ -67,10 +69,9 @@ impl Common {
     }
 
     /// A wave of one executor's connections, with its share of what is allowed.
-    pub fn ramp(&self, clients: impl Iterator<Item = u32>) -> Ramp {
-        let shards = self.shards;
-        let rate_per_s = self.connect_rate_per_s.div_ceil(shards as u64);
-        Ramp::new(clients, self.parallel.div_ceil(shards), rate_per_s)
+    pub fn ramp(&self, shard: usize, clients: impl Iterator<Item = u32>) -> Ramp {
+        let parallel = self.parallel.div_ceil(self.shards);
+        Ramp::new(clients, parallel, self.connect_rate_per_s).in_turn(shard, self.shards)
     }
 
     /// Of `count` things that are dealt out to the executors one by one, those of one executor.

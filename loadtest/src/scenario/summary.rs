@@ -21,6 +21,13 @@ pub fn options<'a>(common: &Common, report: &'a mut Report) -> &'a mut Section {
         .count("shards", "", common.shards as u64)
 }
 
+/// What came later than was said to be late, if that was said.
+pub fn late(common: &Common, key: &'static str, count: u64, section: &mut Section) {
+    if common.late_ns < u64::MAX {
+        section.count(key, "later than said", count);
+    }
+}
+
 /// Connections, those that publish included, and how long they took to come up.
 pub fn connections(stats: &FleetStats, report: &mut Report) {
     let section = report.section("connections");

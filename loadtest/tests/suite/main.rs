@@ -3,9 +3,11 @@
 mod broker;
 mod crew;
 mod faults;
+mod matrix;
 #[allow(dead_code, reason = "the doors' tests revoke certificates, too")]
 #[path = "../../../tests/doors/pki.rs"]
 mod pki;
+mod relay;
 mod scenarios;
 mod support;
 mod transports;

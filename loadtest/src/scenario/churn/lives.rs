@@ -27,7 +27,9 @@ pub struct Counts {
     pub duplicated: u64,
     pub astray: u64,
     pub rejected: u64,
-    /// Clients whose turn had not come when the time was over. No fault.
+    /// Later than what was said to be late.
+    pub late: u64,
+    /// At a rate: lives that were due and had no client free.
     pub not_begun: u64,
 }
 
@@ -68,6 +70,7 @@ impl Counts {
         self.duplicated += other.duplicated;
         self.astray += other.astray;
         self.rejected += other.rejected;
+        self.late += other.late;
         self.not_begun += other.not_begun;
     }
 }
@@ -168,8 +171,9 @@ impl<'a> Lives<'a> {
         } else {
             life.has_received = true;
             self.counts.lived += 1;
-            self.life
-                .record(arrival.at_ns.saturating_sub(life.began_ns));
+            let took_ns = arrival.at_ns.saturating_sub(life.began_ns);
+            self.life.record(took_ns);
+            self.counts.late += u64::from(took_ns > self.common.late_ns);
         }
     }
 

@@ -70,17 +70,23 @@ impl Churn {
         shared.arrive(Gate::Ready as usize);
         let began = (now_ns(), thread_cpu_ns());
         let start_ns = self.wait_for_start(&mut fleet, &mut lives, shared).await?;
-        let stop_ns = start_ns + self.options.duration_ns;
-        let rate = self.options.rate_per_s.div_ceil(common.shards as u64);
-        fleet.ramp = Ramp::new(0..count as u32, count, rate);
+        let mut stop_ns = start_ns + self.options.duration_ns;
+        fleet.ramp = self.ramp(shard, count);
         let mut is_over = false;
         let mut rolled_ns = start_ns;
         let mut p99_ns = 0;
         loop {
             let now_ns = fleet.now_ns;
-            is_over |= now_ns >= stop_ns || shared.is_stopping();
-            if is_over {
-                lives.counts.not_begun += fleet.ramp.give_up() as u64;
+            if shared.is_stopping() {
+                stop_ns = stop_ns.min(now_ns);
+            }
+            // At a rate, lives that were due before the end are still begun.
+            let may_wait = self.options.rate_per_s > 0 && now_ns <= stop_ns + self.options.drain_ns;
+            let is_last = now_ns >= stop_ns && (fleet.ramp.is_used_up() || !may_wait);
+            if (is_last || shared.is_stopping()) && !is_over {
+                is_over = true;
+                lives.counts.not_begun = fleet.ramp.behind(now_ns);
+                fleet.ramp.give_up();
             }
             lives.end_due(&mut fleet, is_over);
             if now_ns > rolled_ns + ROLL_NS {
@@ -103,6 +109,16 @@ impl Churn {
             life: lives.life.into_all(),
             busy,
         })
+    }
+
+    /// At a rate there are as many lives as are due within the duration.
+    fn ramp(&self, shard: usize, count: usize) -> Ramp {
+        let rate = self.options.rate_per_s;
+        let ramp = Ramp::new(0..count as u32, count, rate).in_turn(shard, self.common.shards);
+        match rate {
+            0 => ramp,
+            _ => ramp.for_ns(self.options.duration_ns),
+        }
     }
 
     async fn wait_for_start(

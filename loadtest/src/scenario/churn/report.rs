@@ -22,6 +22,10 @@ pub fn report(churn: &Churn, outcomes: Vec<Outcome>, samples: &Samples) -> Repor
         .count("delivered", "came", sum.counts.lived)
         .count("lost", "lost", sum.counts.lost)
         .count("duplicated", "duplicated", sum.counts.duplicated);
+    if churn.options.rate_per_s > 0 {
+        section.count("not_begun", "due and not begun", sum.counts.not_begun);
+    }
+    summary::late(&churn.common, "late", sum.counts.late, section);
     let window = samples.marks.first().zip(samples.marks.get(1));
     let lived = window.map_or(0, |(from, to)| to.totals.delivered - from.totals.delivered);
     if let Some((from, to)) = window {
@@ -77,6 +81,12 @@ fn judge(sum: &Outcome, samples: &Samples, report: &mut Report) {
         report.problems.push("nobody lived".into());
     }
     summary::judge_busy(sum.busy, report);
+    if sum.counts.not_begun > 0 {
+        report.notes.push(format!(
+            "{} were due and found no client free: more --clients would have begun them",
+            text::counted(sum.counts.not_begun, "life")
+        ));
+    }
     if samples.was_interrupted {
         report.notes.push("ended early".into());
     }

@@ -32,7 +32,7 @@ pub async fn drive(all: &Dashboards, shard: usize, shared: &Shared) -> io::Resul
     let began = (now_ns(), thread_cpu_ns());
     worker.store(all).await?;
     worker.meet(Gate::Stored).await?;
-    worker.fleet.ramp = all.common.ramp(0..worker.people.count());
+    worker.fleet.ramp = all.common.ramp(shard, 0..worker.people.count());
     worker.fill(all.options.drain_ns).await?;
     worker.people.counts.lost = worker.people.missing();
     worker.meet(Gate::Filled).await?;
@@ -64,7 +64,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     async fn store(&mut self, all: &Dashboards) -> io::Result<()> {
         let storing = self.people.count();
-        self.fleet.ramp = all.common.ramp(storing..storing + 1);
+        self.fleet.ramp = all.common.ramp(self.shard, storing..storing + 1);
         self.publish(false, u64::MAX).await
     }
 

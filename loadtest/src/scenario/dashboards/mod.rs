@@ -172,6 +172,7 @@ impl Dashboards {
             .count("lost", "lost", sum.counts.lost)
             .count("duplicated", "duplicated", sum.counts.duplicated)
             .count("filled", "dashboards filled", sum.filled.count());
+        summary::late(&self.common, "late", sum.counts.late, section);
         if let Some((from, to)) = samples.marks.first().zip(samples.marks.get(1)) {
             let seconds = (to.at_ns - from.at_ns).max(1) as f64 / SECOND as f64;
             let rate = sum.counts.delivered as f64 / seconds;

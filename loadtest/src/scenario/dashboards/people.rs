@@ -25,6 +25,8 @@ pub struct Counts {
     pub delivered: u64,
     pub duplicated: u64,
     pub lost: u64,
+    /// Later than what was said to be late.
+    pub late: u64,
     pub astray: u64,
     /// Without the RETAIN flag (MQTT-3.3.1-8).
     pub unmarked: u64,
@@ -64,6 +66,7 @@ impl Counts {
         self.delivered += other.delivered;
         self.duplicated += other.duplicated;
         self.lost += other.lost;
+        self.late += other.late;
         self.astray += other.astray;
         self.unmarked += other.unmarked;
     }
@@ -179,6 +182,7 @@ impl<'a> People<'a> {
         self.counts.delivered += 1;
         let took_ns = arrival.at_ns.saturating_sub(dashboard.subscribed_ns);
         self.message.record(took_ns);
+        self.counts.late += u64::from(took_ns > all.common.late_ns);
         if dashboard.missing == 0 {
             self.filled.record(took_ns);
         }

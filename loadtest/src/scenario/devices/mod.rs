@@ -72,6 +72,8 @@ pub struct Counts {
     /// Changed on the way, or to the wrong device.
     pub astray: u64,
     pub foreign: u64,
+    /// Later than what was said to be late.
+    pub late: u64,
     /// QoS 2: sent again because the broker did not see the answer, and known as such.
     pub repeated: u64,
     pub sessions_resumed: u64,
@@ -94,6 +96,7 @@ impl Counts {
         self.rejected += other.rejected;
         self.astray += other.astray;
         self.foreign += other.foreign;
+        self.late += other.late;
         self.repeated += other.repeated;
         self.sessions_resumed += other.sessions_resumed;
         self.sessions_missing += other.sessions_missing;
@@ -215,8 +218,9 @@ impl<'a> Devices<'a> {
         }
         let device = &mut self.devices[arrival.client as usize];
         self.tally.count(device.arrivals.arrive(stamp.sequence));
-        self.latency
-            .record(arrival.at_ns.saturating_sub(stamp.intended_ns));
+        let took_ns = arrival.at_ns.saturating_sub(stamp.intended_ns);
+        self.latency.record(took_ns);
+        self.counts.late += u64::from(took_ns > self.common.late_ns);
     }
 
     fn acknowledge(

@@ -76,8 +76,9 @@ pub struct Counts {
     pub astray: u64,
     /// Messages of others.
     pub foreign: u64,
-    /// Deliveries later than what was said to be late.
+    /// Deliveries and replies later than what was said to be late.
     pub late: u64,
+    pub replies_late: u64,
     /// QoS 2: sent again because the broker did not see the answer, and known as such.
     pub repeated: u64,
     pub sessions_resumed: u64,
@@ -90,6 +91,7 @@ impl Counts {
         self.astray += other.astray;
         self.foreign += other.foreign;
         self.late += other.late;
+        self.replies_late += other.replies_late;
         self.repeated += other.repeated;
         self.sessions_resumed += other.sessions_resumed;
         self.sessions_missing += other.sessions_missing;
@@ -170,7 +172,7 @@ impl<'a> Clients<'a> {
         if stamp.intended_ns >= self.measure_from_ns {
             let took_ns = arrival.at_ns.saturating_sub(stamp.intended_ns);
             self.latency.record(took_ns);
-            self.counts.late += u64::from(took_ns > flow.options.late_ns);
+            self.counts.late += u64::from(took_ns > flow.common.late_ns);
         }
         if flow.options.has_replies && came != Arrival::Duplicate {
             let member = &mut self.members[arrival.client as usize];
@@ -199,8 +201,9 @@ impl<'a> Clients<'a> {
         };
         self.replies.count(replies.arrive(stamp.sequence));
         if stamp.intended_ns >= self.measure_from_ns {
-            self.round_trip
-                .record(arrival.at_ns.saturating_sub(stamp.intended_ns));
+            let took_ns = arrival.at_ns.saturating_sub(stamp.intended_ns);
+            self.round_trip.record(took_ns);
+            self.counts.replies_late += u64::from(took_ns > self.flow.common.late_ns);
         }
     }
 

@@ -46,13 +46,11 @@ impl Cuts {
         self.next_ns += start_ns;
     }
 
-    /// Cuts off whose time has come, unless sending is over, and lets those back whose time has.
-    pub fn turn(&mut self, fleet: &mut Fleet, is_over: bool) {
+    /// Cuts off whose time has come, if that is before `stop_ns`, and lets those back whose time
+    /// has.
+    pub fn turn(&mut self, fleet: &mut Fleet, stop_ns: u64) {
         let now_ns = fleet.now_ns;
-        if is_over {
-            self.interval_ns = 0;
-        }
-        while self.interval_ns > 0 && self.next_ns <= now_ns {
+        while self.interval_ns > 0 && self.next_ns <= now_ns && self.next_ns < stop_ns {
             self.next_ns += self.interval_ns;
             let client = self.next;
             self.next = (self.next + 1) % self.members;
@@ -62,6 +60,9 @@ impl Cuts {
                 self.count += 1;
                 self.returns.push_back((now_ns + self.away_ns, client));
             }
+        }
+        if now_ns >= stop_ns {
+            self.interval_ns = 0;
         }
         while let Some(&(due_ns, client)) = self.returns.front()
             && due_ns <= now_ns

@@ -92,7 +92,7 @@ impl<'a> Worker<'a> {
         if persists && self.flow.common.version != Version::V5 {
             self.clients.intent = Intent::End;
             let members = 0..self.clients.members.len() as u32;
-            self.fleet.ramp = self.flow.common.ramp(members);
+            self.fleet.ramp = self.flow.common.ramp(self.shard, members);
             while !self.fleet.ramp.is_over() {
                 self.turn(None, TURN_NS).await?;
             }
@@ -103,7 +103,7 @@ impl<'a> Worker<'a> {
 
     async fn connect(&mut self) -> io::Result<()> {
         let count = self.fleet.clients.len() as u32;
-        self.fleet.ramp = self.flow.common.ramp(0..count);
+        self.fleet.ramp = self.flow.common.ramp(self.shard, 0..count);
         while !self.fleet.ramp.is_over() {
             if self.shared.is_stopping() {
                 self.fleet.ramp.give_up();
@@ -134,7 +134,7 @@ impl<'a> Worker<'a> {
                     sending.end(&mut self.clients);
                 }
                 sending.pump(&mut self.fleet, &mut self.clients, &self.shared.totals());
-                self.cuts.turn(&mut self.fleet, is_over);
+                self.cuts.turn(&mut self.fleet, stop_ns);
                 if is_over && self.is_done(&sending, &mut last_ns, stop_ns) {
                     return Ok(sending);
                 }

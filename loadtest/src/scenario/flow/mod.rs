@@ -51,8 +51,6 @@ pub struct FlowOptions {
     pub drain_ns: u64,
     /// Subscribers answer, and publishers await it.
     pub has_replies: bool,
-    /// Deliveries that take longer are counted.
-    pub late_ns: u64,
     /// Sessions of subscribers outlive their connections, in v5 for so many seconds.
     pub session_expiry_s: Option<u32>,
     /// Subscribers cut off a second over all executors; they come back after `away_ns`.

@@ -191,21 +191,21 @@ fn messages(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
     if flow.options.rate_per_s > 0 {
         section.count("unsent", "due and not sent", sum.unsent);
     }
-    if flow.options.late_ns < u64::MAX {
-        section.count("late", "later than said", sum.counts.late);
-    }
+    summary::late(&flow.common, "late", sum.counts.late, section);
 }
 
 fn replies(flow: &Flow, sum: &Sum, report: &mut Report) {
     if !flow.options.has_replies {
         return;
     }
-    report
-        .section("replies")
+    let section = report.section("replies");
+    section
         .count("replies", "came", sum.replies.delivered)
         .count("replies_lost", "lost", sum.replies.lost)
         .count("replies_duplicated", "duplicated", sum.replies.duplicated)
         .count("replies_reordered", "reordered", sum.replies.reordered);
+    let late = sum.counts.replies_late;
+    summary::late(&flow.common, "replies_late", late, section);
     let keys = [
         "round_trip_p50_us",
         "round_trip_p90_us",

@@ -3,7 +3,7 @@
 
 mod memory;
 
-use super::devices::{Crowd, DeviceOptions};
+use super::devices::{Counts, Crowd, DeviceOptions};
 use super::{Common, summary};
 use crate::measure::clock::{MS, SECOND};
 use crate::measure::latency::Latency;
@@ -56,9 +56,7 @@ pub struct Outcome {
     /// Connected when the hold was over.
     held: u64,
     tally: Tally,
-    published: u64,
-    rejected: u64,
-    astray: u64,
+    counts: Counts,
     latency: Latency,
     busy: f64,
     again: Option<Again>,
@@ -84,7 +82,7 @@ impl Idle {
         };
         let total = self.options.connections;
         let mut crowd = Crowd::new(&self.common, options, total, (shard, shared))?;
-        let ramp = self.common.ramp(crowd.clients());
+        let ramp = self.common.ramp(shard, crowd.clients());
         crowd.connect(ramp).await?;
         crowd
             .meet(Gate::Connected as usize, self.options.hold_ns)
@@ -107,7 +105,7 @@ impl Idle {
         let busy = crowd.busy();
         let stats = crowd.take_stats();
         let again = match self.options.reconnects && !shared.is_stopping() {
-            true => Some(self.reconnect(&mut crowd).await?),
+            true => Some(self.reconnect(shard, &mut crowd).await?),
             false => None,
         };
         crowd.leave_all(false).await?;
@@ -116,23 +114,21 @@ impl Idle {
             stats,
             again,
             tally: crowd.devices.tally,
-            published: crowd.devices.counts.published,
-            rejected: crowd.devices.counts.rejected,
-            astray: crowd.devices.counts.astray,
+            counts: crowd.devices.counts,
             latency: crowd.devices.latency.into_all(),
             busy,
         })
     }
 
     /// Cuts every device off without a word, and lets all come back.
-    async fn reconnect(&self, crowd: &mut Crowd<'_>) -> io::Result<Again> {
+    async fn reconnect(&self, shard: usize, crowd: &mut Crowd<'_>) -> io::Result<Again> {
         crowd.cut_off().await?;
         crowd.meet(Gate::Dropped as usize, 0).await?;
         let retry = Retry {
             after_ns: SECOND,
             until_ns: crowd.fleet.now_ns + self.options.deadline_ns,
         };
-        let ramp = self.common.ramp(0..crowd.devices.count());
+        let ramp = self.common.ramp(shard, 0..crowd.devices.count());
         let began_ns = crowd.fleet.now_ns;
         crowd.connect(ramp.with_retry(retry)).await?;
         crowd.meet(Gate::Back as usize, 0).await?;
@@ -212,16 +208,7 @@ impl Scenario for Idle {
             .count("qos", "", self.options.qos as u64);
         summary::connections(&sum.stats, &mut report);
         self.hold(&sum, samples, &mut report);
-        report
-            .section("messages to devices")
-            .count("published", "published", sum.published)
-            .count("delivered", "delivered", sum.tally.delivered)
-            .count("lost", "lost", sum.tally.lost)
-            .count("duplicated", "duplicated", sum.tally.duplicated)
-            .latency(
-                ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"],
-                &sum.latency,
-            );
+        self.messages(&sum, &mut report);
         if let Some(again) = &sum.again {
             summary::back(again, self.options.connections, &mut report);
         }
@@ -230,10 +217,10 @@ impl Scenario for Idle {
         summary::judge_tally(&sum.tally, &mut report);
         summary::judge_connections(&sum.stats, &mut report);
         report.problem(
-            sum.astray,
+            sum.counts.astray,
             "deliveries were changed or came to the wrong device",
         );
-        report.problem(sum.rejected, "messages were refused by the broker");
+        report.problem(sum.counts.rejected, "messages were refused by the broker");
         if samples.was_interrupted {
             report.notes.push("ended early".into());
         }
@@ -266,6 +253,20 @@ impl Idle {
             .count("pings", "PINGREQ sent", sum.stats.pings);
     }
 
+    fn messages(&self, sum: &Outcome, report: &mut Report) {
+        let section = report.section("messages to devices");
+        section
+            .count("published", "published", sum.counts.published)
+            .count("delivered", "delivered", sum.tally.delivered)
+            .count("lost", "lost", sum.tally.lost)
+            .count("duplicated", "duplicated", sum.tally.duplicated);
+        summary::late(&self.common, "late", sum.counts.late, section);
+        section.latency(
+            ["p50_us", "p90_us", "p99_us", "p999_us", "max_us"],
+            &sum.latency,
+        );
+    }
+
     /// Memory before, with all connections, and after.
     fn memory(&self, sum: &Outcome, samples: &Samples, report: &mut Report) {
         let (Some(before), Some(held)) = (&samples.before, samples.marks.get(1)) else {
@@ -281,9 +282,7 @@ impl Outcome {
         self.stats.merge(other.stats);
         self.held += other.held;
         self.tally += other.tally;
-        self.published += other.published;
-        self.rejected += other.rejected;
-        self.astray += other.astray;
+        self.counts.merge(&other.counts);
         self.latency.merge(&other.latency);
         self.busy = self.busy.max(other.busy);
         self.again = match (self.again, other.again) {

@@ -16,7 +16,7 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
     };
     let total = storm.options.clients;
     let mut crowd = Crowd::new(&storm.common, options, total, (shard, shared))?;
-    let ramp = storm.common.ramp(crowd.clients());
+    let ramp = storm.common.ramp(shard, crowd.clients());
     crowd.connect(ramp).await?;
     crowd
         .meet(Gate::Connected as usize, storm.options.hold_ns)
@@ -25,7 +25,7 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
 
     cut_off(storm, &mut crowd).await?;
     let began_ns = crowd.fleet.now_ns;
-    come_back(storm, &mut crowd).await?;
+    come_back(storm, shard, &mut crowd).await?;
     crowd.meet(Gate::Back as usize, 0).await?;
     let back = crowd.up().count() as u64;
     greet_all(storm, &mut crowd, shared).await?;
@@ -34,7 +34,7 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
     crowd.devices.tally.lost = crowd.devices.missing(crowd.up());
     let again = crowd.take_stats();
     let busy = crowd.busy();
-    leave(storm, &mut crowd).await?;
+    leave(storm, shard, &mut crowd).await?;
     Ok(Outcome {
         first,
         again,
@@ -62,7 +62,7 @@ async fn cut_off(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
         .await
 }
 
-async fn come_back(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
+async fn come_back(storm: &Storm, shard: usize, crowd: &mut Crowd<'_>) -> io::Result<()> {
     crowd.devices.intent = Intent::Resume;
     let retry = Retry {
         after_ns: storm.options.retry_ns,
@@ -70,7 +70,7 @@ async fn come_back(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
     };
     let ramp = storm
         .common
-        .ramp(0..crowd.devices.count())
+        .ramp(shard, 0..crowd.devices.count())
         .with_retry(retry);
     crowd.connect(ramp).await
 }
@@ -87,12 +87,12 @@ async fn greet_all(storm: &Storm, crowd: &mut Crowd<'_>, shared: &Shared) -> io:
 }
 
 /// Leaves no sessions behind: v5 ends them with DISCONNECT, 3.x by connecting once more.
-async fn leave(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
+async fn leave(storm: &Storm, shard: usize, crowd: &mut Crowd<'_>) -> io::Result<()> {
     let persists = storm.options.session_expiry_s.is_some();
     crowd.leave_all(persists).await?;
     if persists && storm.common.version != Version::V5 {
         crowd.devices.intent = Intent::End;
-        let ramp = storm.common.ramp(0..crowd.devices.count());
+        let ramp = storm.common.ramp(shard, 0..crowd.devices.count());
         crowd.connect(ramp).await?;
         crowd.leave_all(false).await?;
     }

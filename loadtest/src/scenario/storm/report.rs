@@ -19,6 +19,7 @@ pub fn report(storm: &Storm, outcomes: Vec<Outcome>, samples: &Samples) -> Repor
         .section("first connections")
         .count("first_connected", "connected", sum.first.connect.count())
         .count("first_failed", "failed", sum.first.failed)
+        .add("first_lost", "lost", Value::Faults(sum.first.lost.clone()))
         .add(
             "first_p99_us",
             "99 %",
@@ -82,8 +83,8 @@ fn title(storm: &Storm) -> String {
 
 fn messages(storm: &Storm, sum: &Outcome, report: &mut Report) {
     let missed = u64::from(storm.missed()) * u64::from(storm.options.clients);
-    report
-        .section("messages")
+    let section = report.section("messages");
+    section
         .count(
             "published_away",
             "published while away",
@@ -95,6 +96,7 @@ fn messages(storm: &Storm, sum: &Outcome, report: &mut Report) {
         .count("duplicated", "duplicated", sum.tally.duplicated)
         .count("reordered", "reordered", sum.tally.reordered)
         .count("repeated", "", sum.counts.repeated);
+    summary::late(&storm.common, "late", sum.counts.late, section);
 }
 
 fn cost(sum: &Outcome, window: Option<(&Sample, &Sample)>, report: &mut Report) {
