@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use ringmq::routing::{CacheLimits, ClientKey, QoS, Retained, Router, Subscription};
+use ringmq::routing::{Allowance, CacheLimits, ClientKey, QoS, Retained, Router, Subscription};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -200,11 +200,10 @@ fn retained_look_up(criterion: &mut Criterion) {
                     || if wildcard { "ten/+/b" } else { next() },
                     |filter| {
                         let mut found = 0;
-                        assert!(
-                            retained
-                                .walk(filter, None, 100, |_, _| found += 1)
-                                .is_none()
-                        );
+                        let mut allowance = Allowance::new(100);
+                        let give = |_: &str, _: &_| found += 1;
+                        let rest = retained.walk(filter, None, &mut allowance, give);
+                        assert!(rest.is_none());
                         assert_eq!(found, if wildcard { 10 } else { 1 });
                     },
                     BatchSize::SmallInput,

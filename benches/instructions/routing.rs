@@ -1,6 +1,6 @@
 //! Subscriptions and retained messages, among 10,000 of them.
 
-use ringmq::routing::{CacheLimits, ClientKey, Retained, Router, Subscription};
+use ringmq::routing::{Allowance, CacheLimits, ClientKey, Retained, Router, Subscription};
 use std::hint::black_box;
 
 const SUBSCRIPTIONS: u32 = 10_000;
@@ -85,7 +85,9 @@ pub fn retained_ten(rounds: u64) {
     }
     for _ in 0..rounds {
         let mut found = 0;
-        let rest = retained.walk(black_box("ten/+/b"), None, 100, |_, _| found += 1);
+        let mut allowance = Allowance::new(100);
+        let filter = black_box("ten/+/b");
+        let rest = retained.walk(filter, None, &mut allowance, |_, _| found += 1);
         assert!(rest.is_none() && found == 10);
     }
 }

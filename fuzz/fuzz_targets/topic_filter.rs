@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libfuzzer_sys::fuzz_target;
 use ringmq::codec::QoS;
 use ringmq::codec::topic::{Filter, matches, validate_name};
-use ringmq::routing::{ClientKey, Retained, Router, Subscription};
+use ringmq::routing::{Allowance, ClientKey, Retained, Router, Subscription};
 
 const LINES_MAX: usize = 64;
 
@@ -70,7 +70,7 @@ fn check_retained(retained: &Retained<usize>, topics: &BTreeSet<&str>, filter: &
     let (mut given, mut cursor) = (Vec::new(), None);
     loop {
         let give = |topic: &str, _: &usize| given.push(topic.to_owned());
-        cursor = retained.walk(filter, cursor.as_deref(), 3, give);
+        cursor = retained.walk(filter, cursor.as_deref(), &mut Allowance::new(3), give);
         if cursor.is_none() {
             break;
         }

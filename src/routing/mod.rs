@@ -32,7 +32,7 @@ pub use filter::{FilterId, Interest};
 pub use groups::{GroupId, Member, group_owner};
 pub use hash::fixed_hash;
 pub use qos::QoS;
-pub use retained::{Cursor, Retained};
+pub use retained::{Allowance, Cursor, Retained};
 pub use route::{Route, Target};
 pub use router::{Router, Stats, Subscribed};
 pub use shard_set::{SHARDS_MAX, ShardSet};

@@ -33,6 +33,35 @@ struct Entry<M> {
 /// Topics looked at for each one that a walk may give, before it stops all the same.
 const LOOKS_PER_TOPIC: usize = 16;
 
+/// What walks may still do: one after the other may use up the same.
+pub struct Allowance {
+    topics: usize,
+    looks: usize,
+}
+
+impl Allowance {
+    /// Gives up to about `topics_max` topics, and looks at a bounded number of them.
+    pub fn new(topics_max: usize) -> Allowance {
+        let topics = topics_max.max(1);
+        Allowance {
+            topics,
+            looks: topics * LOOKS_PER_TOPIC,
+        }
+    }
+
+    pub fn is_used_up(&self) -> bool {
+        self.topics == 0 || self.looks == 0
+    }
+
+    fn look(&mut self) {
+        self.looks = self.looks.saturating_sub(1);
+    }
+
+    fn give(&mut self) {
+        self.topics = self.topics.saturating_sub(1);
+    }
+}
+
 impl<M> Retained<M> {
     /// `seed` keys the tables and is not to be guessed from outside; `size_of_message` gives the
     /// bytes that a message holds.
@@ -93,25 +122,27 @@ impl<M> Retained<M> {
         self.entries.get(id).map(|entry| &entry.message)
     }
 
-    /// Gives up to about `topics_max` topics that match the filter to `give`, from the cursor on,
-    /// and a cursor when there may be more. A topic that is there all the while is given once; one
-    /// that comes or goes between two calls may be given or not. A call looks at a bounded number
-    /// of topics, so it may give few, or none, and still a cursor.
+    /// Gives topics that match the filter to `give`, from the cursor on, while there is an
+    /// allowance, and a cursor when there may be more. A topic that is there all the while is given
+    /// once; one that comes or goes between two calls may be given or not. A call looks at a
+    /// bounded number of topics, so it may give few, or none, and still a cursor.
     pub fn walk(
         &self,
         filter: &str,
         cursor: Option<&str>,
-        topics_max: usize,
+        allowance: &mut Allowance,
         mut give: impl FnMut(&str, &M),
     ) -> Option<Cursor> {
         if wildcard_part(filter).is_none() {
+            allowance.look();
             if let Some(message) = self.get(filter) {
+                allowance.give();
                 give(filter, message);
             }
             return None;
         }
         let levels: Vec<Level> = filter.split('/').map(|level| self.level(level)).collect();
-        self.walk_levels(&levels, cursor, topics_max, |topic, message| {
+        self.walk_levels(&levels, cursor, allowance, |topic, message| {
             let is_match = matches(filter.as_bytes(), topic.as_bytes());
             if is_match {
                 give(topic.as_str(), message);
@@ -120,14 +151,16 @@ impl<M> Retained<M> {
         })
     }
 
-    /// As [`walk`](Self::walk), over all topics, those that begin with `$` too.
+    /// As [`walk`](Self::walk), over up to about `topics_max` of all topics, those that begin with
+    /// `$` too.
     pub fn sweep(
         &self,
         cursor: Option<&str>,
         topics_max: usize,
         mut give: impl FnMut(&str, &M),
     ) -> Option<Cursor> {
-        self.walk_levels(&[Level::Multi], cursor, topics_max, |topic, message| {
+        let mut allowance = Allowance::new(topics_max);
+        self.walk_levels(&[Level::Multi], cursor, &mut allowance, |topic, message| {
             give(topic.as_str(), message);
             true
         })
@@ -154,7 +187,7 @@ impl<M> Retained<M> {
         &self,
         levels: &[Level],
         cursor: Option<&str>,
-        topics_max: usize,
+        allowance: &mut Allowance,
         mut give: impl FnMut(&Text, &M) -> bool,
     ) -> Option<Cursor> {
         let path: Vec<u32> = cursor
@@ -163,28 +196,30 @@ impl<M> Retained<M> {
             .map(|l| self.key(l))
             .collect();
         let mut walk = self.tree.walk(levels, &path);
-        let (mut given, mut looks) = (0, 0);
-        while given < topics_max.max(1) && looks < topics_max.max(1) * LOOKS_PER_TOPIC {
+        while !allowance.is_used_up() {
             let first = match walk.step()? {
                 // The way down to the cursor is not counted: every call has to get somewhere.
-                Step::Passed { on_path } => {
-                    looks += usize::from(!on_path);
+                Step::Passed { on_path: true } => continue,
+                Step::Passed { on_path: false } => {
+                    allowance.look();
                     continue;
                 }
                 Step::Leaf { id, compare_from } => {
-                    looks += 1;
+                    allowance.look();
                     if compare_from.is_some_and(|depth| self.is_behind(id, &path, depth)) {
                         continue;
                     }
                     id
                 }
                 Step::Topics(first) => {
-                    looks += 1;
+                    allowance.look();
                     first
                 }
             };
             for entry in self.tree.chain(first).filter_map(|id| self.entries.get(id)) {
-                given += usize::from(give(&entry.topic, &entry.message));
+                if give(&entry.topic, &entry.message) {
+                    allowance.give();
+                }
             }
         }
         self.cursor(&mut walk)

@@ -216,11 +216,9 @@ fn retained_messages_are_kept_found_and_forgotten() {
     );
     let given = |retained: &Retained<u32>, filter: &str| {
         let mut given = Vec::new();
-        assert!(
-            retained
-                .walk(filter, None, 10, |_, message| given.push(*message))
-                .is_none()
-        );
+        let give = |_: &str, message: &u32| given.push(*message);
+        let rest = retained.walk(filter, None, &mut Allowance::new(10), give);
+        assert!(rest.is_none());
         given.sort_unstable();
         given
     };
@@ -230,6 +228,14 @@ fn retained_messages_are_kept_found_and_forgotten() {
     assert_eq!(given(&retained, "a"), [3]);
     assert_eq!(given(&retained, "$SYS/+"), [4]);
     assert_eq!(given(&retained, "+/+/#"), [2]);
+    // One allowance for several walks: what the first has left is the second one's.
+    let mut allowance = Allowance::new(3);
+    let mut count = 0;
+    for (filter, is_used_up) in [("#", false), ("+/b", true)] {
+        retained.walk(filter, None, &mut allowance, |_, _| count += 1);
+        assert_eq!(allowance.is_used_up(), is_used_up, "{filter}");
+    }
+    assert_eq!(count, 3);
     let mut swept = 0;
     assert!(retained.sweep(None, 10, |_, _| swept += 1).is_none());
     assert_eq!(swept, 3);

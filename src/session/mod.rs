@@ -76,8 +76,10 @@ const _: () = assert!(
 pub struct Flow {
     pub out: Outbound,
     pub inbound: Inbound,
-    /// Questions for retained messages, the first being worked on.
+    /// New subscriptions to which retained messages are due.
     pub pulls: VecDeque<RetainedPull>,
+    /// What was asked for the first of them, until the answer comes.
+    pub question: Option<Box<Question>>,
     /// Retained messages that came and wait for room.
     pub retained: VecDeque<Delivery>,
     /// Whether a retained message goes before the queue next: they take turns, so that neither
@@ -99,16 +101,20 @@ pub struct SharedSubscription {
 
 /// A new subscription on its way through the retained messages, shard after shard.
 pub struct RetainedPull {
+    /// No other one of the session has it.
     pub ticket: u32,
     pub filter: Box<str>,
     pub subscription: Subscription,
     /// The shards still to ask, the present one last, and where to go on there.
     pub shards: Vec<ShardId>,
     pub after: Option<Box<str>>,
-    /// Whether an answer is under way.
-    pub asked: bool,
-    /// Topics of which a newer message was delivered since then: what the answer says of them is
-    /// old.
+}
+
+/// A question for retained messages to which the answer is under way.
+pub struct Question {
+    pub ticket: u32,
+    /// Topics of which a newer message was delivered since it was asked: what the answer says of
+    /// them is old.
     pub overtaken: Vec<Box<str>>,
 }
 

@@ -181,16 +181,29 @@ pub struct RetainedQuery {
     pub asker: ClientRef,
     /// Which of the asker's questions this is.
     pub ticket: u32,
+    pub filters: Vec<RetainedFilter>,
+}
+
+/// A filter that retained messages are asked for.
+pub struct RetainedFilter {
+    /// Which of the asker's new subscriptions this is.
+    pub ticket: u32,
     pub filter: Box<str>,
-    /// The last topic of the chunk before.
+    /// Where the chunk before ended.
     pub after: Option<Box<str>>,
 }
 
-/// Retained messages for a subscriber.
+/// Retained messages for a subscriber: of as many of the filters, from the first one on, as make a
+/// chunk.
 pub struct RetainedChunk {
     pub asker: ClientRef,
     pub ticket: u32,
-    pub from: ShardId,
+    pub found: Vec<RetainedMatches>,
+}
+
+/// Retained messages that match one filter.
+pub struct RetainedMatches {
+    pub ticket: u32,
     pub messages: Vec<Message>,
     /// Where to go on; `None` when this was all of that shard.
     pub next: Option<Box<str>>,

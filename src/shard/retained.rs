@@ -4,15 +4,18 @@
 use super::publish::is_own;
 use super::slices::LOOKUP;
 use super::{
-    Awaited, Change, ClientRef, Effects, Envelope, Purpose, RetainedChunk, RetainedQuery, Shard,
-    ShardId,
+    Awaited, Change, ClientRef, Effects, Envelope, Purpose, RetainedChunk, RetainedFilter,
+    RetainedMatches, RetainedQuery, Shard, ShardId,
 };
 use crate::base::Now;
 use crate::message::{Message, NEVER_MS};
-use crate::session::{Delivery, Ids};
+use crate::routing::{Allowance, Subscription};
+use crate::session::{Delivery, Ids, Question, RetainedPull};
 
 /// Messages in a chunk.
 const CHUNK_MAX: usize = 64;
+/// New subscriptions of a session among which those are that a question is for.
+const ASKED_MAX: usize = 32;
 /// Topics that a sweep for expired messages looks at.
 const SWEEP_MAX: usize = 512;
 
@@ -107,9 +110,10 @@ impl Shard {
         }
     }
 
-    /// Asks for the next chunk of the session's first pull. False: there is none, or an answer is
-    /// under way.
+    /// Asks for the next chunk for the session's new subscriptions. False: there are none, or an
+    /// answer is under way.
     pub(super) fn ask_retained(&mut self, now: Now, slot: u32, fx: &mut Effects) -> bool {
+        let ticket = self.ticket();
         let asker = self.client_ref(slot);
         let session = self
             .sessions
@@ -118,24 +122,29 @@ impl Shard {
         let Some(flow) = session.flow.as_deref_mut() else {
             return false;
         };
-        let Some(pull) = flow.pulls.front_mut() else {
-            return false;
-        };
-        if pull.asked {
+        if flow.question.is_some() {
             return false;
         }
-        let Some(&shard) = pull.shards.last() else {
-            flow.pulls.pop_front();
-            return true;
+        let Some(&shard) = flow.pulls.front().and_then(|pull| pull.shards.last()) else {
+            return false;
         };
-        self.slices.spend(LOOKUP);
-        pull.asked = true;
-        let query = RetainedQuery {
-            asker,
+        let filters = flow.pulls.iter().take(ASKED_MAX);
+        let filters = filters.filter(|pull| pull.shards.last() == Some(&shard));
+        let filters = filters.map(|pull| RetainedFilter {
             ticket: pull.ticket,
             filter: pull.filter.clone(),
             after: pull.after.clone(),
+        });
+        let query = RetainedQuery {
+            asker,
+            ticket,
+            filters: filters.collect(),
         };
+        flow.question = Some(Box::new(Question {
+            ticket,
+            overtaken: Vec::new(),
+        }));
+        self.slices.spend(LOOKUP);
         if self.options.shards == 1 {
             let chunk = self.find_chunk(now, query);
             self.take_chunk(now, chunk);
@@ -149,41 +158,43 @@ impl Shard {
 
     /// A subscriber on some shard asks.
     pub(super) fn answer_query(&mut self, now: Now, query: RetainedQuery, fx: &mut Effects) {
-        self.slices.spend(LOOKUP);
         let to = query.asker.shard;
         let chunk = self.find_chunk(now, query);
         fx.mail.post(to, Envelope::RetainedChunk(Box::new(chunk)));
     }
 
     fn find_chunk(&mut self, now: Now, query: RetainedQuery) -> RetainedChunk {
-        let RetainedQuery {
-            asker,
-            ticket,
-            filter,
-            after,
-        } = query;
-        let mut messages = Vec::new();
+        let mut allowance = Allowance::new(CHUNK_MAX);
         let mut expired: Vec<Box<str>> = Vec::new();
-        let next =
-            self.retained.walk(
-                &filter,
-                after.as_deref(),
-                CHUNK_MAX,
-                |topic, message| match message.content().expired(now.ms) {
-                    true => expired.push(topic.into()),
-                    false => messages.push(message.clone()),
-                },
-            );
+        let mut found = Vec::new();
+        for wanted in &query.filters {
+            let mut messages = Vec::new();
+            let give = |topic: &str, message: &Message| match message.content().expired(now.ms) {
+                true => expired.push(topic.into()),
+                false => messages.push(message.clone()),
+            };
+            let after = wanted.after.as_deref();
+            let next = self
+                .retained
+                .walk(&wanted.filter, after, &mut allowance, give);
+            found.push(RetainedMatches {
+                ticket: wanted.ticket,
+                messages,
+                next,
+            });
+            self.slices.spend(LOOKUP);
+            if allowance.is_used_up() {
+                break;
+            }
+        }
         for topic in expired {
             self.retained.remove(&topic);
             self.keep_retained(&topic, None);
         }
         RetainedChunk {
-            asker,
-            ticket,
-            from: self.options.shard,
-            messages,
-            next,
+            asker: query.asker,
+            ticket: query.ticket,
+            found,
         }
     }
 
@@ -204,44 +215,47 @@ impl Shard {
         let Some(flow) = session.flow.as_deref_mut() else {
             return;
         };
-        // Unsubscribed meanwhile: the answer is for nobody.
-        let Some(pull) = flow
-            .pulls
-            .front_mut()
-            .filter(|pull| pull.ticket == chunk.ticket)
-        else {
+        // What was asked before the session had nothing under way for a while is for nobody.
+        let answered = |question: &mut Box<Question>| question.ticket == chunk.ticket;
+        let Some(question) = flow.question.take_if(answered) else {
             return;
         };
-        pull.asked = false;
-        if chunk.next.is_none() {
-            pull.shards.pop();
-        }
-        let overtaken = std::mem::take(&mut pull.overtaken);
-        pull.after = chunk.next;
-        let subscription = pull.subscription;
         flow.out.mark_queue();
-        for message in chunk.messages {
-            let content = message.content();
-            if content.expired(now.ms) || overtaken.iter().any(|topic| **topic == *content.topic) {
+        for matches in chunk.found {
+            let asked = flow.pulls.iter_mut().take(ASKED_MAX);
+            // Not there: unsubscribed meanwhile.
+            let Some(pull) = asked.into_iter().find(|pull| pull.ticket == matches.ticket) else {
                 continue;
+            };
+            if matches.next.is_none() {
+                pull.shards.pop();
             }
-            let qos = subscription.qos.min(content.qos);
-            let ids = match subscription.identifier {
-                Some(id) => Ids::One([id.get()]),
-                None => Ids::None,
-            };
-            let delivery = Delivery {
-                message,
-                qos,
-                retain: true,
-                ids,
-                deal: None,
-                kept: 0,
-            };
-            self.counters.ledger.copies += 1;
-            self.counters.ledger.held += 1;
-            self.counters.queued_bytes += delivery.size();
-            flow.retained.push_back(delivery);
+            pull.after = matches.next;
+            for message in matches.messages {
+                let topic = message.topic();
+                if message.content().expired(now.ms)
+                    || question
+                        .overtaken
+                        .iter()
+                        .any(|overtaken| **overtaken == *topic)
+                {
+                    continue;
+                }
+                let delivery = retained_delivery(message, pull.subscription);
+                self.counters.ledger.copies += 1;
+                self.counters.ledger.held += 1;
+                self.counters.queued_bytes += delivery.size();
+                flow.retained.push_back(delivery);
+            }
+        }
+        let first = ASKED_MAX.min(flow.pulls.len());
+        let unfinished: Vec<RetainedPull> = flow
+            .pulls
+            .drain(..first)
+            .filter(|pull| !pull.shards.is_empty())
+            .collect();
+        for pull in unfinished.into_iter().rev() {
+            flow.pulls.push_front(pull);
         }
     }
 
@@ -253,8 +267,8 @@ impl Shard {
         let Some(flow) = session.and_then(|session| session.flow.as_deref_mut()) else {
             return;
         };
-        if let Some(pull) = flow.pulls.front_mut().filter(|pull| pull.asked) {
-            pull.overtaken.push(topic.into());
+        if let Some(question) = &mut flow.question {
+            question.overtaken.push(topic.into());
         }
         let mut old = Vec::new();
         flow.retained.retain(|delivery| {
@@ -303,5 +317,20 @@ impl Shard {
     pub(super) fn named(&self, client: ClientRef) -> Option<u32> {
         let session = self.sessions.get(client.slot)?;
         (session.generation == client.generation).then_some(client.slot)
+    }
+}
+
+/// What a new subscription gets of what is retained (MQTT-3.3.1-9, MQTT-3.8.4-8).
+fn retained_delivery(message: Message, subscription: Subscription) -> Delivery {
+    Delivery {
+        qos: subscription.qos.min(message.content().qos),
+        message,
+        retain: true,
+        ids: match subscription.identifier {
+            Some(id) => Ids::One([id.get()]),
+            None => Ids::None,
+        },
+        deal: None,
+        kept: 0,
     }
 }

@@ -297,7 +297,7 @@ impl Shard {
         )
     }
 
-    /// A question for retained messages, of the shards that may have some.
+    /// The way to the retained messages that a filter is for, over the shards that may have some.
     fn retained_pull(&mut self, filter: &str, subscription: Subscription) -> RetainedPull {
         let shards = match filter.contains(['+', '#']) {
             true => (0..self.options.shards).rev().map(ShardId).collect(),
@@ -309,8 +309,6 @@ impl Shard {
             subscription,
             shards,
             after: None,
-            asked: false,
-            overtaken: Vec::new(),
         }
     }
 

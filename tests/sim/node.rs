@@ -93,9 +93,13 @@ fn brief(envelope: &Envelope) -> String {
             format!("Packed {packed:?}")
         }
         Envelope::Retain(m) => format!("Retain {}", message(m)),
-        Envelope::RetainedQuery(q) => format!("RetainedQuery {:?} {}", q.asker, q.filter),
+        Envelope::RetainedQuery(q) => {
+            let filters: Vec<&str> = q.filters.iter().map(|wanted| &*wanted.filter).collect();
+            format!("RetainedQuery {:?} {filters:?}", q.asker)
+        }
         Envelope::RetainedChunk(c) => {
-            let found: Vec<String> = c.messages.iter().map(message).collect();
+            let found = c.found.iter().flat_map(|matches| &matches.messages);
+            let found: Vec<String> = found.map(message).collect();
             format!("RetainedChunk {:?} {found:?}", c.asker)
         }
         Envelope::Group(change) => {

@@ -304,7 +304,8 @@ proptest! {
         let mut changes = between.iter();
         let (mut given, mut cursor) = (Vec::new(), None);
         for calls in 0.. {
-            cursor = retained.walk(&filter, cursor.as_deref(), topics_max, |topic, _| {
+            let mut allowance = Allowance::new(topics_max);
+            cursor = retained.walk(&filter, cursor.as_deref(), &mut allowance, |topic, _| {
                 given.push(topic.to_owned());
             });
             if cursor.is_none() {
