@@ -8,14 +8,21 @@ use std::collections::BTreeSet;
 
 const PAGE: usize = 64;
 
+/// The slots of a page, and nothing beside them: an entry of a cache line's size lies in one line,
+/// and 64 of any size fill one of the allocator's sizes where a few bytes more would cost the next.
+#[repr(align(64))]
+struct Slots<T>([Option<T>; PAGE]);
+
 struct Page<T> {
+    /// `None` when no slot is in use.
+    slots: Option<Box<Slots<T>>>,
+    /// A bit a slot.
     used: u64,
-    slots: [Option<T>; PAGE],
 }
 
 /// Slots addressed by `u32`.
 pub struct Paged<T> {
-    pages: Vec<Option<Box<Page<T>>>>,
+    pages: Vec<Page<T>>,
     /// Pages with a free slot, absent ones included.
     roomy: BTreeSet<u32>,
     len: usize,
@@ -39,8 +46,8 @@ impl<T> Paged<T> {
             None => self.pages.len(),
         };
         let free = match self.pages.get(page_index) {
-            Some(Some(page)) => (!page.used).trailing_zeros() as usize,
-            _ => 0,
+            Some(page) => (!page.used).trailing_zeros() as usize,
+            None => 0,
         };
         let slot = (page_index * PAGE + free) as u32;
         self.insert_at(slot, value);
@@ -55,16 +62,16 @@ impl<T> Paged<T> {
         let (page_index, at) = (slot as usize / PAGE, slot as usize % PAGE);
         while self.pages.len() <= page_index {
             self.roomy.insert(self.pages.len() as u32);
-            self.pages.push(None);
-        }
-        let page = self.pages[page_index].get_or_insert_with(|| {
-            Box::new(Page {
+            self.pages.push(Page {
+                slots: None,
                 used: 0,
-                slots: [const { None }; PAGE],
-            })
-        });
-        assert!(page.slots[at].is_none(), "slot {slot} is taken");
-        page.slots[at] = Some(value);
+            });
+        }
+        let page = &mut self.pages[page_index];
+        let empty = || Box::new(Slots([const { None }; PAGE]));
+        let slots = &mut page.slots.get_or_insert_with(empty).0;
+        assert!(slots[at].is_none(), "slot {slot} is taken");
+        slots[at] = Some(value);
         page.used |= 1 << at;
         if page.used == u64::MAX {
             self.roomy.remove(&(page_index as u32));
@@ -75,14 +82,14 @@ impl<T> Paged<T> {
     /// Empties `slot`.
     pub fn remove(&mut self, slot: u32) -> Option<T> {
         let (page_index, at) = (slot as usize / PAGE, slot as usize % PAGE);
-        let page = self.pages.get_mut(page_index)?.as_mut()?;
-        let value = page.slots[at].take()?;
+        let page = self.pages.get_mut(page_index)?;
+        let value = page.slots.as_mut()?.0[at].take()?;
         if page.used == u64::MAX {
             self.roomy.insert(page_index as u32);
         }
         page.used &= !(1 << at);
         if page.used == 0 {
-            self.pages[page_index] = None;
+            page.slots = None;
             self.trim();
         }
         self.len -= 1;
@@ -92,13 +99,15 @@ impl<T> Paged<T> {
     /// The value in `slot`.
     #[inline]
     pub fn get(&self, slot: u32) -> Option<&T> {
-        self.pages.get(slot as usize / PAGE)?.as_ref()?.slots[slot as usize % PAGE].as_ref()
+        let page = self.pages.get(slot as usize / PAGE)?;
+        page.slots.as_ref()?.0[slot as usize % PAGE].as_ref()
     }
 
     /// The value in `slot`, to change.
     #[inline]
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.pages.get_mut(slot as usize / PAGE)?.as_mut()?.slots[slot as usize % PAGE].as_mut()
+        let page = self.pages.get_mut(slot as usize / PAGE)?;
+        page.slots.as_mut()?.0[slot as usize % PAGE].as_mut()
     }
 
     /// Slots in use.
@@ -118,9 +127,10 @@ impl<T> Paged<T> {
             .iter()
             .enumerate()
             .skip(first)
-            .filter_map(|(i, page)| page.as_ref().map(|p| (i, p)))
-            .flat_map(|(i, page)| {
-                page.slots
+            .filter_map(|(i, page)| page.slots.as_ref().map(|slots| (i, slots)))
+            .flat_map(|(i, slots)| {
+                slots
+                    .0
                     .iter()
                     .enumerate()
                     .filter_map(move |(at, v)| v.as_ref().map(|v| ((i * PAGE + at) as u32, v)))
@@ -129,7 +139,7 @@ impl<T> Paged<T> {
     }
 
     fn trim(&mut self) {
-        while let Some(None) = self.pages.last() {
+        while self.pages.last().is_some_and(|page| page.slots.is_none()) {
             self.pages.pop();
             self.roomy.remove(&(self.pages.len() as u32));
         }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::args::StatusArgs;
 use super::{Done, Failure, ask, say, unexpected};
-use crate::config::unit::{about_duration_s, about_size, thousands};
+use crate::config::unit::{about_duration_s, about_duration_us, about_size, thousands};
 use crate::control::{
     CertificateStatus, Client, Count, IdentityStatus, Ledger, NodeStatus, Reply, Request, State,
     Status, Unreachable,
@@ -56,7 +56,11 @@ fn text(status: &Status) -> String {
             .cpu
             .map_or("no CPU of its own".into(), |cpu| format!("CPU {cpu}"));
         let (connections, sessions) = (thousands(shard.connections), thousands(shard.sessions));
-        let value = format!("{cpu}, {connections} connections, {sessions} sessions");
+        let value = format!(
+            "{cpu}, {connections} connections, {sessions} sessions, turns {} (99 %), {} at most",
+            about_duration_us(shard.turn_p99_us),
+            about_duration_us(shard.turn_max_us)
+        );
         row(&format!("shard {}", shard.shard), &value);
     }
     for listener in &node.listeners {
@@ -230,8 +234,10 @@ mod tests {
              uptime        1h 1m\n\
              config        etc/ringmq.toml\n\
              data          /data\n\
-             shard 0       CPU 3, 1,200 connections, 1,300 sessions\n\
-             shard 1       no CPU of its own, 0 connections, 0 sessions\n\
+             shard 0       CPU 3, 1,200 connections, 1,300 sessions, \
+             turns 64 µs (99 %), 2.3 ms at most\n\
+             shard 1       no CPU of its own, 0 connections, 0 sessions, \
+             turns 0 µs (99 %), 0 µs at most\n\
              listener      tcp://0.0.0.0:1883, 1,200 connections\n\
              connections   1,200 of 100,000\n\
              sessions      1,300\n\
@@ -279,6 +285,8 @@ mod tests {
                     cpu: Some(3),
                     connections: 1200,
                     sessions: 1300,
+                    turn_p99_us: 64,
+                    turn_max_us: 2_345,
                     ..Default::default()
                 },
                 ShardStatus {

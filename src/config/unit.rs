@@ -102,6 +102,15 @@ pub fn about_duration_s(seconds: u64) -> String {
     }
 }
 
+/// Microseconds as people say them.
+pub fn about_duration_us(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),
+        _ => format!("{:.1} s", us as f64 / 1e6),
+    }
+}
+
 fn format_with(number: u64, units: &[(&str, u64)]) -> String {
     match units
         .iter()
@@ -201,5 +210,7 @@ mod tests {
         assert_eq!(thousands(100), "100");
         assert_eq!(about_duration_s(0), "0s");
         assert_eq!(about_duration_s(3 * 86_400 + 4 * 3600 + 59), "3d 4h");
+        let told = [0, 999, 2_345, 1_200_000].map(about_duration_us);
+        assert_eq!(told, ["0 µs", "999 µs", "2.3 ms", "1.2 s"]);
     }
 }

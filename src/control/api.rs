@@ -232,6 +232,10 @@ pub struct ShardStatus {
     pub subscriptions: u64,
     /// Turns that other shards' threads ran while this one's slept.
     pub turns_asleep: u64,
+    /// In the last minute or two: what 99 of 100 turns took at most, about, and the longest, in
+    /// microseconds.
+    pub turn_p99_us: u64,
+    pub turn_max_us: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use crate::base::Now;
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How often the wall clock is looked at: it may be set meanwhile, and is only for people.
 const WALL_EVERY_MS: u64 = 100;
@@ -13,6 +13,8 @@ pub struct Clock {
     /// Wall clock less monotonic clock, in milliseconds.
     offset_ms: u64,
     wall_read_ms: Option<u64>,
+    /// What was read last, from the origin on.
+    read: Duration,
 }
 
 impl Default for Clock {
@@ -22,6 +24,7 @@ impl Default for Clock {
             origin: *ORIGIN.get_or_init(Instant::now),
             offset_ms: 0,
             wall_read_ms: None,
+            read: Duration::ZERO,
         }
     }
 }
@@ -30,7 +33,8 @@ impl Clock {
     /// The time now.
     #[inline]
     pub fn read(&mut self) -> Now {
-        let ms = self.origin.elapsed().as_millis() as u64;
+        self.read = self.origin.elapsed();
+        let ms = self.read.as_millis() as u64;
         if self
             .wall_read_ms
             .is_none_or(|read| ms - read >= WALL_EVERY_MS)
@@ -42,6 +46,12 @@ impl Clock {
             ms,
             unix_ms: ms + self.offset_ms,
         }
+    }
+
+    /// How long ago that was.
+    #[inline]
+    pub fn since_read(&self) -> Duration {
+        self.origin.elapsed().saturating_sub(self.read)
     }
 }
 

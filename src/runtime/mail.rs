@@ -2,6 +2,7 @@
 //! plane.
 
 use super::driver::Tallies;
+use super::turns::Turns;
 use crate::base::Peer;
 use crate::message::Message;
 use crate::net::layer::{Layers, Rules};
@@ -102,6 +103,7 @@ pub struct Report {
     pub tallies: Tallies,
     /// Turns that other shards' threads ran while this one's slept.
     pub turns_asleep: u64,
+    pub turns: Turns,
 }
 
 /// How often accepting was paused, by reason.

@@ -16,6 +16,7 @@ mod options;
 mod post;
 mod rehearsal;
 mod sys_topics;
+mod turns;
 mod users;
 mod written;
 

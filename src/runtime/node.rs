@@ -201,6 +201,8 @@ impl Broker {
             sessions: report.stats.sessions as u64,
             subscriptions: report.stats.subscriptions as u64,
             turns_asleep: report.turns_asleep,
+            turn_p99_us: report.turns.within_us(99),
+            turn_max_us: report.turns.longest_us(),
         }
     }
 

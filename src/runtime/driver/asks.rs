@@ -98,6 +98,7 @@ impl Driver {
             pauses: self.pauses,
             tallies: self.tallies,
             turns_asleep: self.turns_asleep,
+            turns: self.turns,
         }
     }
 }

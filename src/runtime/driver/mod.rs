@@ -20,6 +20,7 @@ use super::host::House;
 use super::mail::{Mail, Pauses, Reach};
 use super::memory::{self, Ebb};
 use super::mesh::{Mailbox, Outgoing};
+use super::turns::Turns;
 use crate::base::{ConnId, Now, Paged, ShardId};
 use crate::identity::Gate;
 use crate::net::layer::{Room, Rules};
@@ -108,6 +109,7 @@ pub struct Driver {
     gathering: Gathering,
     /// Turns that others ran while this shard slept.
     turns_asleep: u64,
+    turns: Turns,
     directory: Arc<Directory>,
     gate: Gate,
     crowd: Arc<Crowd>,
@@ -181,6 +183,7 @@ impl Driver {
             share: Share::default(),
             gathering: Gathering::default(),
             turns_asleep: 0,
+            turns: Turns::default(),
             directory: seat.directory,
             gate: seat.gate,
             crowd: seat.crowd,
@@ -239,6 +242,7 @@ impl Driver {
         }
         self.report_settled();
         self.report_stopped();
+        self.turns.add(self.now.ms, self.clock.since_read());
     }
 
     /// Whether the shard was told to leave.

@@ -29,7 +29,7 @@ const CALM_MS: u64 = 500;
 /// Whoever was a guest for less than this has come too soon, and is not calm before twice as long
 /// a time the next time, up to a maximum; in milliseconds.
 const STAY_MS_MIN: u64 = 10_000;
-const CALM_MS_MAX: u64 = 64_000;
+const CALM_MS_MAX: u64 = 8_000;
 
 /// How long input gathers, where it comes in bursts. What a turn costs beside the messages in it
 /// is spread over more of them; network cards moderate their interrupts for the same reason.
