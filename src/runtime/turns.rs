@@ -1,5 +1,5 @@
-//! How long turns take. While a shard is in one, everybody else of it waits: a long one is the first
-//! thing to know about a slow broker.
+//! How long turns take. While a shard is in one, everybody else of it waits: a long one is the
+//! first thing to know about a slow broker.
 
 use std::time::Duration;
 
