@@ -16,7 +16,7 @@ pub struct ChurnArgs {
     #[command(flatten)]
     pub common: CommonArgs,
     /// Clients at a time, at most
-    #[arg(short = 'n', long, default_value_t = 100)]
+    #[arg(short = 'n', long, default_value = "100", value_parser = values::count::<u32>)]
     clients: u32,
     /// Clients that begin a second; 0: whenever another one has left
     #[arg(short, long, value_name = "PER_SECOND", default_value_t = 0)]
@@ -25,7 +25,7 @@ pub struct ChurnArgs {
     qos: QoS,
     /// Seconds for which clients begin
     #[arg(short, long, value_name = "SECONDS", default_value = "10",
-        value_parser = values::seconds)]
+        value_parser = values::some_seconds)]
     duration: u64,
     /// Seconds that a client stays after its message has come
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = values::seconds)]
@@ -41,11 +41,8 @@ impl ChurnArgs {
     }
 
     /// # Errors
-    /// A sentence: options that do not go together.
+    /// None now; other kinds have some.
     pub fn scenario(&self, common: Common) -> Result<Churn, String> {
-        if self.clients == 0 {
-            return Err("--clients is 1 at least".into());
-        }
         let options = ChurnOptions {
             clients: self.clients,
             rate_per_s: self.rate,

@@ -13,7 +13,7 @@ use crate::scenario::{Common, Users};
 use clap::Args;
 use ringmq::codec::Version;
 use std::net::IpAddr;
-use std::num::{NonZeroU16, NonZeroUsize};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -35,11 +35,12 @@ pub struct CommonArgs {
     #[command(flatten)]
     pub crew: CrewArgs,
     /// Executors of a process, each on a thread of its own
-    #[arg(long, default_value = "1")]
-    shards: NonZeroUsize,
+    #[arg(long, default_value = "1", value_parser = values::count::<usize>)]
+    shards: usize,
     /// Use this many loopback source addresses (default: as many as the ports need)
-    #[arg(long, value_name = "COUNT", conflicts_with = "source")]
-    sources: Option<NonZeroUsize>,
+    #[arg(long, value_name = "COUNT", conflicts_with = "source",
+        value_parser = values::count::<usize>)]
+    sources: Option<usize>,
     /// Source addresses: a list of addresses, networks (10.0.3.0/24) and ranges (A-B)
     #[arg(long, value_name = "LIST")]
     source: Option<String>,
@@ -47,10 +48,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "PER_SECOND", default_value_t = 0)]
     connect_rate: u64,
     /// Connections under way at a time
-    #[arg(long, value_name = "COUNT", default_value = "256")]
-    parallel: NonZeroUsize,
+    #[arg(long, value_name = "COUNT", default_value = "256", value_parser = values::count::<usize>)]
+    parallel: usize,
     /// Seconds for TCP, TLS, WebSocket, CONNACK and SUBACK together
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::some_seconds)]
     connect_timeout: u64,
     /// Keep Alive in seconds; 0: off
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -78,7 +79,7 @@ pub struct CommonArgs {
 impl CommonArgs {
     /// Of one process.
     pub fn shards(&self) -> usize {
-        self.shards.get()
+        self.shards
     }
 
     /// Of all processes.
@@ -123,7 +124,7 @@ impl CommonArgs {
             shards: self.executors(),
             sources: self.sources(connections, broker.ip())?.into(),
             connect_rate_per_s: self.connect_rate,
-            parallel: self.parallel.get(),
+            parallel: self.parallel,
             connect_timeout_ns: self.connect_timeout,
             keep_alive_s: self.keep_alive,
             receive_maximum: self.receive_maximum,
@@ -161,7 +162,7 @@ impl CommonArgs {
             Some(_) if !is_loopback => Err(
                 "--sources is for a broker on 127.0.0.1; name the addresses with --source".into(),
             ),
-            Some(count) => Ok(sources::loopback(count.get())),
+            Some(count) => Ok(sources::loopback(count)),
             None if is_loopback => match limits::sources_needed(connections) {
                 0 | 1 => Ok(Vec::new()),
                 count => Ok(sources::loopback(count)),

@@ -1,9 +1,9 @@
 //! Several processes: `--workers`, `--await`, `--join`.
 
+use super::values;
 use crate::crew::{Crew, Link, Place};
 use clap::Args;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::process::{Command, Stdio};
 
 /// Where workers join unless something else is said.
@@ -12,7 +12,7 @@ const PORT: u16 = 7883;
 #[derive(Debug, Args)]
 pub struct CrewArgs {
     /// Processes on this host that share the load, each with --shards executors and a limit of
-    /// open files of its own
+    /// open files of its own; 0 with --await: none here
     #[arg(short, long, value_name = "COUNT", default_value_t = 1)]
     workers: usize,
     /// Processes on other machines to wait for: there, `loadtest --join HOST --workers COUNT`
@@ -26,7 +26,16 @@ pub struct CrewArgs {
 impl CrewArgs {
     /// Of the whole run.
     pub fn processes(&self) -> usize {
-        (self.workers + self.others).max(1)
+        self.workers + self.others
+    }
+
+    /// # Errors
+    /// A sentence: there is nobody to do it.
+    pub fn check(&self) -> Result<(), String> {
+        match self.processes() {
+            0 => Err("--workers 0 leaves nobody, unless others join (--await)".into()),
+            _ => Ok(()),
+        }
     }
 
     /// Nothing if this process is to do it alone.
@@ -38,7 +47,7 @@ impl CrewArgs {
             others: self.others,
             listen: self.listen,
         };
-        (self.workers > 1 || self.others > 0).then_some(crew)
+        (self.workers != 1 || self.others > 0).then_some(crew)
     }
 }
 
@@ -49,8 +58,8 @@ pub struct JoinArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     pub join: Option<String>,
     /// With --join: be so many workers
-    #[arg(long, value_name = "COUNT", requires = "join")]
-    workers: Option<NonZeroUsize>,
+    #[arg(long, value_name = "COUNT", requires = "join", value_parser = values::count::<usize>)]
+    workers: Option<usize>,
     /// With --join: source addresses on this machine, instead of those that the leader names
     #[arg(long, value_name = "LIST", requires = "join")]
     source: Option<String>,
@@ -67,7 +76,7 @@ impl JoinArgs {
         run: impl FnOnce(&[String], Place<'_>, Option<&str>) -> Result<(), String>,
     ) -> Result<(), String> {
         let leader = with_port(leader);
-        match self.workers.map_or(1, NonZeroUsize::get) {
+        match self.workers.unwrap_or(1) {
             1 => {
                 let (mut link, task) = Link::join(&leader)?;
                 let place = Place::Worker(&task, &mut link);

@@ -7,7 +7,6 @@ use crate::scenario::Common;
 use crate::scenario::dashboards::{DashboardOptions, Dashboards};
 use clap::Args;
 use ringmq::codec::QoS;
-use std::num::NonZeroU32;
 
 /// Retained messages, and many who subscribe to them by wildcards
 ///
@@ -17,14 +16,14 @@ use std::num::NonZeroU32;
 pub struct DashboardArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    #[arg(short = 'n', long, default_value_t = 1000)]
+    #[arg(short = 'n', long, default_value = "1000", value_parser = values::count::<u32>)]
     dashboards: u32,
     /// Topics with a retained message
-    #[arg(short, long, default_value_t = 1000)]
+    #[arg(short, long, default_value = "1000", value_parser = values::count::<u32>)]
     topics: u32,
     /// Areas; a dashboard sees one of them
-    #[arg(short, long, default_value = "10")]
-    areas: NonZeroU32,
+    #[arg(short, long, default_value = "10", value_parser = values::count::<u32>)]
+    areas: u32,
     /// QoS of the subscriptions
     #[arg(short, long, default_value = "0", value_parser = values::qos)]
     qos: QoS,
@@ -51,7 +50,7 @@ impl DashboardArgs {
         let options = DashboardOptions {
             dashboards: self.dashboards,
             topics: self.topics,
-            areas: self.areas.get(),
+            areas: self.areas,
             qos: self.qos,
             payload_bytes: self.size,
             drain_ns: self.drain,

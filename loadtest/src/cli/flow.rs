@@ -7,7 +7,6 @@ use crate::scenario::Common;
 use crate::scenario::flow::{Flow, FlowOptions, Plan};
 use clap::Args;
 use ringmq::codec::QoS;
-use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 
 /// Publishers to subscribers over topics
 ///
@@ -24,12 +23,13 @@ use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 pub struct FlowArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    #[arg(short = 'p', long, default_value_t = 1)]
+    #[arg(short = 'p', long, default_value = "1", value_parser = values::count::<u32>)]
     publishers: u32,
+    /// 0: nobody gets what is published
     #[arg(short, long, default_value_t = 1)]
     subscribers: u32,
-    #[arg(short, long, default_value = "1")]
-    topics: NonZeroU32,
+    #[arg(short, long, default_value = "1", value_parser = values::count::<u32>)]
+    topics: u32,
     /// Subscribers share ($share) in this many groups; 0: everybody gets everything
     #[arg(short, long, value_name = "COUNT", default_value_t = 0)]
     groups: u32,
@@ -49,32 +49,33 @@ pub struct FlowArgs {
     #[arg(short, long, value_name = "PER_SECOND", default_value_t = 0)]
     rate: u64,
     /// At a rate, send in portions of this many microseconds
-    #[arg(long, value_name = "MICROSECONDS", default_value = "1000")]
-    tick_us: NonZeroU64,
+    #[arg(long, value_name = "MICROSECONDS", default_value = "1000",
+        value_parser = values::count::<u32>)]
+    tick_us: u32,
     /// Scatter each publisher's messages by this share of the time between two of them
-    #[arg(long, value_name = "0-1", default_value_t = 0.0)]
+    #[arg(long, value_name = "0-1", default_value = "0", value_parser = values::share)]
     jitter: f64,
     /// Seconds that are measured
     #[arg(short, long, value_name = "SECONDS", default_value = "10",
-        value_parser = values::seconds)]
+        value_parser = values::some_seconds)]
     duration: u64,
     /// Seconds before that
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::seconds)]
     warm_up: u64,
     /// Without a rate: deliveries outstanding at most
-    #[arg(long, value_name = "COUNT", default_value_t = 2000)]
+    #[arg(long, value_name = "COUNT", default_value = "2000", value_parser = values::count::<u64>)]
     window: u64,
     /// QoS 1 and 2: unacknowledged messages of a publisher at most
-    #[arg(long, value_name = "COUNT", default_value = "20")]
-    in_flight: NonZeroU16,
+    #[arg(long, value_name = "COUNT", default_value = "20", value_parser = values::count::<u16>)]
+    in_flight: u16,
     /// Seconds to wait for the last deliveries
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = values::seconds)]
     drain: u64,
     /// Sessions of subscribers persist; their expiry in seconds (MQTT 5)
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = values::count::<u32>)]
     session_expiry: Option<u32>,
     /// Subscribers cut off a second; they come back to their sessions
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 0.0)]
+    #[arg(long, value_name = "PER_SECOND", default_value = "0", value_parser = values::rate)]
     cut_rate: f64,
     /// Seconds that they stay away
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::seconds)]
@@ -98,7 +99,7 @@ impl FlowArgs {
         let plan = Plan {
             publishers: self.publishers,
             subscribers: self.subscribers,
-            topics: self.topics.get(),
+            topics: self.topics,
             groups: self.groups,
             is_wildcard: self.wildcard,
         };
@@ -107,11 +108,11 @@ impl FlowArgs {
             qos: self.qos,
             payload_bytes: self.size,
             rate_per_s: self.rate,
-            tick_ns: self.tick_us.get() * 1000,
+            tick_ns: u64::from(self.tick_us) * 1000,
             warm_up_ns: self.warm_up,
             duration_ns: self.duration,
-            window: self.window.max(1),
-            in_flight: self.in_flight.get(),
+            window: self.window,
+            in_flight: self.in_flight,
             drain_ns: self.drain,
             jitter: self.jitter,
             has_replies: self.reply,
@@ -124,14 +125,17 @@ impl FlowArgs {
 
     /// What does not go together.
     fn check(&self) -> Result<(), String> {
-        if !(0.0..=1.0).contains(&self.jitter) {
-            return Err("--jitter is a share from 0 to 1".into());
+        if self.groups > self.subscribers {
+            return Err(format!(
+                "--groups {} share among --subscribers {}: each group needs one",
+                self.groups, self.subscribers
+            ));
         }
         if self.jitter > 0.0 && self.rate == 0 {
             return Err("--jitter scatters what is sent at a --rate".into());
         }
         let is_cut = self.cut_rate > 0.0;
-        if is_cut && (self.session_expiry.unwrap_or(0) == 0 || self.qos == QoS::AtMostOnce) {
+        if is_cut && (self.session_expiry.is_none() || self.qos == QoS::AtMostOnce) {
             return Err(
                 "--cut-rate needs sessions that keep messages: --session-expiry and --qos 1 or 2"
                     .into(),

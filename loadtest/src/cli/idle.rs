@@ -15,7 +15,7 @@ use ringmq::codec::QoS;
 pub struct IdleArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    #[arg(short = 'n', long, default_value_t = 1000)]
+    #[arg(short = 'n', long, default_value = "1000", value_parser = values::count::<u32>)]
     connections: u32,
     /// QoS of the subscriptions and of what is published
     #[arg(short, long, default_value = "1", value_parser = values::qos)]
@@ -33,7 +33,7 @@ pub struct IdleArgs {
     #[arg(long)]
     reconnect: bool,
     /// Seconds for all to be back
-    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = values::some_seconds)]
     deadline: u64,
 }
 

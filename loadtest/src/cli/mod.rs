@@ -79,10 +79,10 @@ enum Command {
     /// asked for do not.
     Doctor {
         /// Connections that are wanted
-        #[arg(short = 'n', long, default_value_t = 100_000)]
+        #[arg(short = 'n', long, default_value = "100000", value_parser = values::count::<u64>)]
         connections: u64,
         /// Source addresses that they come from
-        #[arg(long, default_value_t = 40)]
+        #[arg(long, default_value = "40", value_parser = values::count::<u64>)]
         sources: u64,
     },
     /// Compare two runs by what --json wrote
@@ -295,6 +295,7 @@ impl Command {
         let Some(args) = self.common() else {
             return Err("this is no kind of load".into());
         };
+        args.crew.check()?;
         let run = match &place {
             Place::Alone => run_id(),
             Place::Leader(crew) => crew.run,
@@ -382,16 +383,71 @@ mod tests {
                 "`nowhere` is not HOST:PORT",
             ),
             (
-                &["storm", "--session-expiry", "0"],
-                "a persistent session has an expiry",
-            ),
-            (
                 &["idle", "--source", "127.0.0.x"],
                 "`127.0.0.x` is not an IP address",
+            ),
+            (&["idle", "--workers", "0"], "--workers 0 leaves nobody"),
+            (&["flow", "-s", "2", "-g", "3"], "each group needs one"),
+            (
+                &["flow", "--jitter", "2"],
+                "a share from 0 to 1 is expected",
+            ),
+            (&["flow", "--cut-rate=-1"], "a number from 0 on is expected"),
+            (
+                &["storm", "--session-expiry", "70000000000"],
+                "a whole number of at least 1",
             ),
         ] {
             let error = run(words);
             assert!(error.contains(sentence), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_what_there_has_to_be_some_is_refused() {
+        let counts = [
+            "flow --publishers",
+            "flow --topics",
+            "flow --window",
+            "flow --in-flight",
+            "flow --tick-us",
+            "flow --session-expiry",
+            "idle --connections",
+            "storm --clients",
+            "storm --session-expiry",
+            "churn --clients",
+            "dashboards --dashboards",
+            "dashboards --topics",
+            "dashboards --areas",
+            "idle --shards",
+            "idle --parallel",
+            "idle --sources",
+            "doctor --connections",
+            "doctor --sources",
+        ];
+        let times = [
+            "flow --duration",
+            "churn --duration",
+            "idle --connect-timeout",
+            "idle --deadline",
+            "storm --deadline",
+            "storm --retry",
+        ];
+        let expected = |sentence: &'static str| move |option| (option, sentence);
+        let all = counts
+            .into_iter()
+            .map(expected("a whole number of at least 1"));
+        for (option, sentence) in all.chain(times.map(expected("longer than 0 s"))) {
+            let words = format!("loadtest {option} 0");
+            let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            let Err(error) = parse(&words) else {
+                panic!("{option} 0 is taken");
+            };
+            let (error, name) = (error.sentence(), option.split(' ').nth(1).unwrap());
+            assert!(
+                error.contains(sentence) && error.contains(name),
+                "{option}: {error}"
+            );
         }
     }
 }

@@ -16,12 +16,13 @@ use ringmq::codec::QoS;
 pub struct StormArgs {
     #[command(flatten)]
     pub common: CommonArgs,
-    #[arg(short = 'n', long, default_value_t = 1000)]
+    #[arg(short = 'n', long, default_value = "1000", value_parser = values::count::<u32>)]
     clients: u32,
     #[arg(long, value_enum, default_value = "persistent")]
     session: Session,
     /// Session Expiry Interval of persistent sessions in seconds (MQTT 5)
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    #[arg(long, value_name = "SECONDS", default_value = "3600",
+        value_parser = values::count::<u32>)]
     session_expiry: u32,
     /// QoS of the subscriptions and of what is published
     #[arg(short, long, default_value = "1", value_parser = values::qos)]
@@ -36,10 +37,10 @@ pub struct StormArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     missed: u32,
     /// Seconds after which a refused client tries again
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = values::some_seconds)]
     retry: u64,
     /// Seconds for all to be back
-    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = values::seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "120", value_parser = values::some_seconds)]
     deadline: u64,
     /// Seconds to wait for the arrivals
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = values::seconds)]
@@ -59,13 +60,10 @@ impl StormArgs {
     }
 
     /// # Errors
-    /// A sentence: options that do not go together.
+    /// None now; other kinds have some.
     pub fn scenario(&self, common: Common) -> Result<Storm, String> {
         let session_expiry_s = match self.session {
             Session::Clean => None,
-            Session::Persistent if self.session_expiry == 0 => {
-                return Err("a persistent session has an expiry interval of 1 s at least".into());
-            }
             Session::Persistent => Some(self.session_expiry),
         };
         let options = StormOptions {

@@ -2,6 +2,7 @@
 
 use crate::measure::clock::SECOND;
 use ringmq::codec::{QoS, Version};
+use std::str::FromStr;
 
 /// `4`, `5`, `3`
 pub fn version(text: &str) -> Result<Version, String> {
@@ -29,6 +30,38 @@ pub fn seconds(text: &str) -> Result<u64, String> {
     }
 }
 
+/// More than no seconds.
+pub fn some_seconds(text: &str) -> Result<u64, String> {
+    match seconds(text) {
+        Ok(0) => Err("a time is longer than 0 s".into()),
+        other => other,
+    }
+}
+
+/// A whole number of at least 1.
+pub fn count<T: FromStr + PartialOrd + From<u8>>(text: &str) -> Result<T, String> {
+    match text.parse::<T>() {
+        Ok(number) if number >= T::from(1) => Ok(number),
+        _ => Err("a whole number of at least 1 is expected".into()),
+    }
+}
+
+/// So many a second; 0 is none.
+pub fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.0..=1e9).contains(&rate) => Ok(rate),
+        _ => Err("a number from 0 on is expected".into()),
+    }
+}
+
+/// A part of one.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share from 0 to 1 is expected".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +75,13 @@ mod tests {
         assert!(qos("3").is_err());
         assert_eq!(seconds("0.25"), Ok(250_000_000));
         assert!(seconds("-1").is_err() && seconds("NaN").is_err());
+        assert!(some_seconds("0").is_err() && some_seconds("0.1").is_ok());
+        assert_eq!(
+            (count::<u16>("65535"), count::<u32>("1")),
+            (Ok(65_535), Ok(1))
+        );
+        assert!(count::<u16>("65536").is_err() && count::<u64>("0").is_err());
+        assert!(rate("-1").is_err() && rate("inf").is_err() && rate("0.5") == Ok(0.5));
+        assert!(share("1.1").is_err() && share("1") == Ok(1.0));
     }
 }

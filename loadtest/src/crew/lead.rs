@@ -6,13 +6,13 @@ use super::said::{Answer, Hello, Lines, Said, Status, Task, VERSION};
 use super::work::{Link, work};
 use crate::host::limits::Demand;
 use crate::measure::clock::now_ns;
-use crate::report::{Report, Value};
+use crate::report::{Report, Value, text};
 use crate::run::{Ended, Scenario, Setup, Shared, observe, run};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -81,6 +81,28 @@ struct Talks {
     aligned: AtomicUsize,
     /// The worst so far.
     clock_error_ns: AtomicU64,
+    /// Workers that are lost, in the order in which they were.
+    lost: Mutex<Vec<Lost>>,
+}
+
+/// A worker whose outcomes will not come.
+#[derive(Clone, Debug)]
+struct Lost {
+    worker: usize,
+    pid: u32,
+    at_ns: u64,
+    /// A sentence.
+    why: String,
+    /// The run had begun: then the others' outcomes are worth a report.
+    had_begun: bool,
+}
+
+/// A worker that has joined.
+struct Joined {
+    lines: Lines,
+    /// It has the leader's clock, as processes of this host have.
+    has_same_clock: bool,
+    pid: u32,
 }
 
 fn lead<S: Scenario>(scenario: &S, crew: &Crew, setup: &Setup) -> Result<Report, String> {
@@ -100,44 +122,37 @@ fn lead<S: Scenario>(scenario: &S, crew: &Crew, setup: &Setup) -> Result<Report,
             crew.others
         );
     }
-    let lines = gather(&listener, count, &mut children, setup)?;
-    let has_others = lines.iter().any(|(_, has_same_clock)| !has_same_clock);
+    let joined = gather(&listener, count, &mut children, setup)?;
+    let has_others = joined.iter().any(|one| !one.has_same_clock);
     let talks = Arc::new(Talks {
         may_begin: AtomicBool::new(false),
         aligned: AtomicUsize::new(0),
         clock_error_ns: AtomicU64::new(0),
+        lost: Mutex::default(),
     });
     let executors = count * setup.shards;
     let shared = Arc::new(Shared::of_leader(count, executors, setup.interrupt.clone()));
-    let mut threads = Vec::new();
-    for (worker, (mut lines, has_same_clock)) in lines.into_iter().enumerate() {
-        let task = Task {
-            words: crew.words.clone(),
-            run: crew.run,
-            worker,
-            workers: count,
-            own: crew.own,
-            has_same_clock,
-        };
-        let (shared, talks) = (shared.clone(), talks.clone());
-        threads.push(std::thread::spawn(move || {
-            let _ended = Ended(&shared);
-            let outcomes = serve::<S>(&mut lines, task, &shared, &talks);
-            if outcomes.is_err() {
-                shared.stop();
-            }
-            outcomes.map_err(|why| format!("worker {}: {why}", worker + 1))
-        }));
-    }
-    while talks.aligned.load(Ordering::Acquire) < count && !shared.is_ended() {
+    let threads: Vec<_> = joined
+        .into_iter()
+        .enumerate()
+        .map(|(worker, one)| talk::<S>(one, (worker, crew), &shared, &talks))
+        .collect();
+    while talks.aligned.load(Ordering::Acquire) < count && !shared.is_stopping() {
         std::thread::sleep(LOOK_EVERY);
     }
+    let began_ns = now_ns();
     let mut report = observe(scenario, &shared, &setup.broker, || {
-        talks.may_begin.store(true, Ordering::Release);
-        Ok(|| join::<S>(threads))
+        talks
+            .may_begin
+            .store(!shared.is_stopping(), Ordering::Release);
+        Ok(|| join::<S>(threads, &talks))
     })?;
     let section = report.section("workers");
     section.count("workers", "processes", count as u64);
+    let lost = talks.lost();
+    if !lost.is_empty() {
+        section.count("workers_lost", "lost", lost.len() as u64);
+    }
     if has_others {
         let error_ns = talks.clock_error_ns.load(Ordering::Acquire);
         section.add(
@@ -146,30 +161,98 @@ fn lead<S: Scenario>(scenario: &S, crew: &Crew, setup: &Setup) -> Result<Report,
             Value::Time(error_ns),
         );
     }
+    for (at, one) in lost.iter().enumerate() {
+        let why = children.end_of(one.pid).unwrap_or_else(|| one.why.clone());
+        let problem = format!(
+            "worker {} of {count} was lost after {}: {why}; what it did is not in the figures",
+            one.worker + 1,
+            text::time(one.at_ns.saturating_sub(began_ns)),
+        );
+        report.problems.insert(at, problem);
+    }
     Ok(report)
+}
+
+/// Starts the thread that talks to one worker; it gives no outcomes if the worker is lost, and the
+/// run ends then.
+fn talk<S: Scenario>(
+    mut one: Joined,
+    (worker, crew): (usize, &Crew),
+    shared: &Arc<Shared>,
+    talks: &Arc<Talks>,
+) -> JoinHandle<Outcomes<S>> {
+    let task = Task {
+        words: crew.words.clone(),
+        run: crew.run,
+        worker,
+        workers: crew.own + crew.others,
+        own: crew.own,
+        has_same_clock: one.has_same_clock,
+    };
+    let (shared, talks) = (shared.clone(), talks.clone());
+    std::thread::spawn(move || {
+        let _ended = Ended(&shared);
+        serve::<S>(&mut one.lines, task, &shared, &talks).unwrap_or_else(|why| {
+            let lost = Lost {
+                worker,
+                // The process ids of another host say nothing here.
+                pid: if one.has_same_clock { one.pid } else { 0 },
+                at_ns: now_ns(),
+                why,
+                had_begun: talks.may_begin.load(Ordering::Acquire),
+            };
+            talks.note(lost);
+            shared.stop();
+            Vec::new()
+        })
+    })
+}
+
+impl Talks {
+    fn note(&self, lost: Lost) {
+        self.list().push(lost);
+    }
+
+    fn lost(&self) -> Vec<Lost> {
+        self.list().clone()
+    }
+
+    /// A list is whole between any two calls, so one that panicked has left no harm.
+    fn list(&self) -> MutexGuard<'_, Vec<Lost>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The executors' outcomes of one worker.
 type Outcomes<S> = Vec<<S as Scenario>::Outcome>;
 
+/// The outcomes of all workers that were not lost.
 fn join<S: Scenario>(
-    threads: Vec<JoinHandle<Result<Outcomes<S>, String>>>,
+    threads: Vec<JoinHandle<Outcomes<S>>>,
+    talks: &Talks,
 ) -> Result<Outcomes<S>, String> {
     let mut all = Vec::new();
     for thread in threads {
         let outcomes = thread.join();
-        all.extend(outcomes.map_err(|_| "the talk with a worker failed".to_owned())??);
+        all.extend(outcomes.map_err(|_| "the talk with a worker failed".to_owned())?);
     }
-    Ok(all)
+    match talks.lost().first() {
+        // What one cannot even begin, the others are not to do by themselves.
+        Some(lost) if all.is_empty() || !lost.had_begun => {
+            Err(format!("worker {}: {}", lost.worker + 1, lost.why))
+        }
+        None if all.is_empty() => Err("ended before the run began".into()),
+        _ => Ok(all),
+    }
 }
 
-/// Waits until all have joined; says of each whether it has our clock.
+/// Waits until all have joined.
 fn gather(
     listener: &TcpListener,
     count: usize,
     children: &mut Children,
     setup: &Setup,
-) -> Result<Vec<(Lines, bool)>, String> {
+) -> Result<Vec<Joined>, String> {
     let failed = |error: std::io::Error| format!("workers cannot join: {error}");
     listener.set_nonblocking(true).map_err(failed)?;
     let clock = clock_name();
@@ -193,7 +276,7 @@ fn gather(
     Ok(joined)
 }
 
-fn greet(stream: TcpStream, clock: &str) -> Result<(Lines, bool), String> {
+fn greet(stream: TcpStream, clock: &str) -> Result<Joined, String> {
     let prepared = stream
         .set_nonblocking(false)
         .and_then(|()| stream.set_read_timeout(Some(HELLO_PATIENCE)));
@@ -210,7 +293,11 @@ fn greet(stream: TcpStream, clock: &str) -> Result<(Lines, bool), String> {
     unread
         .and_then(|stream| stream.set_read_timeout(None))
         .map_err(text)?;
-    Ok((lines, hello.clock == clock))
+    Ok(Joined {
+        lines,
+        has_same_clock: hello.clock == clock,
+        pid: hello.pid,
+    })
 }
 
 /// The talk with one worker, from its task to its outcomes.
@@ -295,6 +382,16 @@ impl Children {
             }
         }
         Ok(())
+    }
+}
+
+impl Children {
+    /// How the worker with this process id ended, if it is one of these.
+    fn end_of(&mut self, pid: u32) -> Option<String> {
+        let child = self.0.iter_mut().find(|child| child.id() == pid)?;
+        // It has closed its connection, and does nothing after that but end.
+        let status = child.wait().ok()?;
+        (!status.success()).then(|| format!("its process {pid} ended with {status}"))
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Hello {
     pub version: String,
     /// Processes that say the same have the same clock.
     pub clock: String,
+    /// Its process id on its host.
+    pub pid: u32,
 }
 
 /// The answer to it.

@@ -44,6 +44,7 @@ impl Link {
         let hello = Hello {
             version: VERSION.into(),
             clock: clock_name(),
+            pid: std::process::id(),
         };
         lines.write(&hello).map_err(|error| gone(&error))?;
         let task: Result<Task, String> = lines.read().map_err(|error| gone(&error))?;
@@ -85,7 +86,14 @@ pub fn work<S: Scenario>(
     let executors = setup.shards;
     let first = task.worker * executors;
     let shared = Arc::new(Shared::of_worker(first, executors, setup.interrupt.clone()));
-    while !link.talk(status(&shared, true))?.may_begin {
+    loop {
+        let answer = link.talk(status(&shared, true))?;
+        if answer.may_begin {
+            break;
+        }
+        if answer.is_stopping {
+            return Err("the leader has ended the run before it began".into());
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
     let scenario = Arc::new(scenario);

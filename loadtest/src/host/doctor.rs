@@ -81,20 +81,21 @@ impl Host {
         let ports = move |have: u64| have.saturating_mul(sources);
         let sysctl = |name: &str, value: u64| format!("sysctl -w {name}={value}");
         let more = connections.div_ceil(self.ports.unwrap_or(1).max(1));
+        // In the order in which they can be raised: no limit of a process goes beyond fs.nr_open.
         let mut checks = vec![
-            check(
-                "open files of a process",
-                self.files_hard,
-                files,
-                each,
-                format!("ulimit -Hn {files}"),
-            ),
             check(
                 "fs.nr_open",
                 self.nr_open,
                 files,
                 each,
                 sysctl("fs.nr_open", files),
+            ),
+            check(
+                "open files of a process",
+                self.files_hard,
+                files,
+                each,
+                format!("ulimit -Hn {files}"),
             ),
             check(
                 "fs.file-max",
@@ -304,6 +305,11 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         assert!(!text.contains("fs.file-max="), "{text}");
+        let place = |command| text.find(command).unwrap();
+        assert!(
+            place("sysctl -w fs.nr_open") < place("ulimit -Hn"),
+            "{text}"
+        );
         assert!(text.contains("not known"), "{text}");
     }
 

@@ -65,6 +65,11 @@ impl Sequence {
         within.sum::<u64>() + sent.saturating_sub(self.next)
     }
 
+    /// How many have not come of those before the last that has.
+    pub fn gaps(&self) -> u64 {
+        self.missing(self.next)
+    }
+
     #[cold]
     fn arrive_out_of_turn(&mut self, number: u64) -> Arrival {
         if number > self.next {

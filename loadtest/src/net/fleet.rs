@@ -10,6 +10,7 @@ use super::ramp::Ramp;
 use super::sleep::{Sleeper, TIMER_SLOT};
 use super::stats::FleetStats;
 use super::transport::{Room, Transport};
+use crate::measure::busy::Stopwatch;
 use crate::measure::clock::now_ns;
 use ringmq::codec::frame::Frame;
 use ringmq::codec::{ConnAck, Disconnect, PING_REQ, ReasonCode, Version};
@@ -99,6 +100,8 @@ pub struct Fleet {
     room: Room,
     dirty: Vec<u32>,
     unread: Vec<u32>,
+    /// Runs while a wave of connections comes up.
+    wave: Option<Stopwatch>,
 }
 
 impl Fleet {
@@ -122,8 +125,23 @@ impl Fleet {
             room: Room::new(options.packet_bytes_max.max(256 * 1024)),
             dirty: Vec::new(),
             unread: Vec::new(),
+            wave: None,
             options,
         })
+    }
+
+    /// Begins a wave of connections.
+    pub fn begin_wave(&mut self, ramp: Ramp) {
+        self.ramp = ramp;
+        self.wave = Some(Stopwatch::start());
+    }
+
+    /// The wave that was begun is over: how the load tester kept up goes to the statistics.
+    pub fn end_wave(&mut self) {
+        if let Some(wave) = self.wave.take() {
+            let pace = self.ramp.pace(wave.read(), wave.span_ns());
+            self.stats.pace.merge(&pace);
+        }
     }
 
     /// One turn: writes what waits, begins connections that are due, waits for events until
@@ -134,6 +152,7 @@ impl Fleet {
     pub async fn turn(&mut self, handler: &mut impl Handler, until_ns: u64) -> io::Result<()> {
         self.now_ns = now_ns();
         self.begin_due(handler);
+        self.ramp.look(self.now_ns);
         self.flush_dirty(handler);
         let until_ns = match self.unread.is_empty() {
             true => until_ns.min(self.next_due_ns().unwrap_or(u64::MAX)),
@@ -357,6 +376,10 @@ impl Fleet {
                 self.stats.up -= 1;
                 self.stats.lost.count(&fault);
                 self.stats.lost_count += 1;
+                self.stats.last_lost_ns = self.now_ns;
+                if self.stats.first_lost_ns == 0 {
+                    self.stats.first_lost_ns = self.now_ns;
+                }
                 handler.lost(client);
             }
             _ => {

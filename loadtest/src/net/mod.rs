@@ -18,5 +18,5 @@ pub use dial::Dialer;
 pub use fault::{Fault, Faults};
 pub use fleet::{Fleet, FleetOptions, Handler};
 pub use ramp::Ramp;
-pub use stats::FleetStats;
+pub use stats::{FleetStats, Pace};
 pub use transport::Transport;

@@ -1,6 +1,9 @@
 //! Who is to be connected, and when the next one may be.
 
+use super::stats::Pace;
+use crate::measure::busy::Busy;
 use crate::measure::clock::SECOND;
+use crate::measure::latency::Latency;
 use std::collections::VecDeque;
 
 /// A wave of connections: at most `parallel` at once, at most `rate_per_s` a second over all
@@ -26,6 +29,12 @@ pub struct Ramp {
     retry: Option<Retry>,
     start_ns: u64,
     started: u64,
+    /// Time in which some waited because as many were under way as may be, and since when that is
+    /// so.
+    full_ns: u64,
+    full_since_ns: Option<u64>,
+    /// By how much connections began after their times; only at a rate.
+    lag: Option<Box<Latency>>,
 }
 
 impl Default for Ramp {
@@ -57,6 +66,9 @@ impl Ramp {
             retry: None,
             start_ns: 0,
             started: 0,
+            full_ns: 0,
+            full_since_ns: None,
+            lag: (rate_per_s > 0).then(Box::default),
         }
     }
 
@@ -96,6 +108,9 @@ impl Ramp {
         }
         let client = self.take(now_ns)?;
         self.started += 1;
+        if let Some(lag) = &mut self.lag {
+            lag.record(now_ns.saturating_sub(began_ns));
+        }
         self.underway_count += 1;
         self.underway.push_back((began_ns, client));
         Some((client, began_ns))
@@ -148,6 +163,24 @@ impl Ramp {
     /// Those under way and those that wait.
     pub fn left(&self) -> u64 {
         (self.underway_count + self.waiting.len() + self.retries.len()) as u64
+    }
+
+    /// Notes once a turn, after those are begun that may be, whether others have to wait.
+    pub fn look(&mut self, now_ns: u64) {
+        if let Some(since_ns) = self.full_since_ns.take() {
+            self.full_ns += now_ns.saturating_sub(since_ns);
+        }
+        let is_full = self.underway_count >= self.parallel && !self.waiting.is_empty();
+        self.full_since_ns = is_full.then_some(now_ns);
+    }
+
+    /// How it kept up with what was asked for, over `span_ns`.
+    pub fn pace(&mut self, busy: Busy, span_ns: u64) -> Pace {
+        Pace {
+            busy,
+            full: self.full_ns as f64 / span_ns.max(1) as f64,
+            lag: self.lag.take().map(|lag| *lag).unwrap_or_default(),
+        }
     }
 
     /// All that may be begun have been.
@@ -242,6 +275,24 @@ mod tests {
         assert_eq!(ramp.next_due_ns(5_500_000), Some(6_000_000));
         assert_eq!(ramp.next(7_300_000), Some((1, 6_000_000)));
         assert_eq!(ramp.next(7_300_000), Some((2, 7_000_000)));
+    }
+
+    #[test]
+    fn knows_how_long_it_was_full_and_how_late_it_was() {
+        let mut ramp = Ramp::new(0..3, 2, 1000);
+        for now_ns in [10, 2_000_010] {
+            ramp.next(now_ns);
+            ramp.look(now_ns);
+        }
+        // Two are under way and one waits, for 3 ms.
+        ramp.look(5_000_010);
+        ramp.succeeded();
+        ramp.look(5_000_010);
+        ramp.look(10_000_010);
+        let pace = ramp.pace(Busy::default(), 10_000_000);
+        assert!((pace.full - 0.3).abs() < 1e-9, "{pace:?}");
+        // The second was to begin at 1 ms and began at 2 ms.
+        assert_eq!((pace.lag.count(), pace.lag.max_ns() / 10_000), (2, 100));
     }
 
     #[test]

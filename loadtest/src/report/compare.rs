@@ -70,16 +70,27 @@ fn table(left: &Value, right: &Value, names: [&str; 2]) -> String {
     let Some(figures) = left.as_object() else {
         return text;
     };
-    for (key, before) in figures {
-        let after = &right[key];
+    let more = right.as_object().into_iter().flatten();
+    let more = more.filter(|(key, _)| !figures.contains_key(*key));
+    for (key, _) in figures.iter().chain(more) {
+        let (before, after) = (&left[key], &right[key]);
         if key == "scenario" || key == "timeline" || key == "run" {
             continue;
         }
         let line = match (before.as_f64(), after.as_f64()) {
             (Some(before), Some(after)) => numbers(key, before, after),
-            _ if before.is_object() || before.is_array() => continue,
+            _ if [before, after]
+                .iter()
+                .any(|side| side.is_object() || side.is_array()) =>
+            {
+                continue;
+            }
             _ => {
-                let change = if before == after { "" } else { "differs" };
+                let change = match () {
+                    () if before.is_null() || after.is_null() => "not measured in one of them",
+                    () if before == after => "",
+                    () => "differs",
+                };
                 format!(
                     "  {key:<32}{:>16}{:>16}   {change}\n",
                     plain(before),
@@ -130,6 +141,9 @@ fn numbers(key: &str, before: f64, after: f64) -> String {
 }
 
 fn plain(value: &Value) -> String {
+    if value.is_null() {
+        return "not measured".into();
+    }
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
@@ -143,9 +157,9 @@ mod tests {
     #[test]
     fn changes_are_judged_by_what_they_mean() {
         let left = json!({"scenario": "flow", "delivered_per_s": 1000.0, "p99_us": 100.0,
-            "lost": 0, "qos": 1, "ok": true, "problems": []});
+            "lost": 0, "qos": 1, "ok": true, "problems": [], "broker_cores": 0.5});
         let right = json!({"scenario": "flow", "delivered_per_s": 1300.0, "p99_us": 250.0,
-            "lost": 3, "qos": 1, "ok": false, "problems": ["3 messages were lost"]});
+            "lost": 3, "qos": 1, "ok": false, "problems": ["3 messages were lost"], "late": 2});
         let text = table(&left, &right, ["a", "b"]);
         let line = |key: &str| {
             let line = text.lines().find(|line| line.trim_start().starts_with(key));
@@ -161,6 +175,12 @@ mod tests {
         assert_eq!(line("p99_us"), "p99_us 100 250 +150.0 % worse");
         assert_eq!(line("lost"), "lost 0 3 from none worse");
         assert_eq!(line("qos"), "qos 1 1");
+        let missing = "not measured not measured in one of them";
+        assert_eq!(line("broker_cores"), format!("broker_cores 0.5 {missing}"));
+        assert_eq!(
+            line("late"),
+            "late not measured 2 not measured in one of them"
+        );
         assert_eq!(line("ok"), "ok true false differs");
         assert!(text.ends_with("  b FAILED: 3 messages were lost\n"));
     }

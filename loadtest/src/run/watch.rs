@@ -35,9 +35,24 @@ pub struct Samples {
     /// Before anything was connected.
     pub before: Option<Sample>,
     pub marks: Vec<Sample>,
+    /// When the run was told to end, or else when its executors had ended. There are no marks
+    /// after it.
+    pub last: Option<Sample>,
     /// After everything was closed.
     pub after: Option<Sample>,
     pub was_interrupted: bool,
+}
+
+impl Samples {
+    /// The sample at a mark; of a run that ended before, the one when it did.
+    pub fn mark(&self, index: usize) -> Option<&Sample> {
+        self.marks.get(index).or(self.last.as_ref())
+    }
+
+    /// When the run began.
+    pub fn began_ns(&self) -> u64 {
+        self.before.map_or(0, |before| before.at_ns)
+    }
 }
 
 /// What a run of any scenario needs.
@@ -116,8 +131,13 @@ fn watch<S: Scenario>(
     let mut before = began;
     while !shared.is_ended() {
         let now = now_ns();
-        let marks = scenario.marks(shared);
-        let next = marks.get(samples.marks.len()).copied();
+        if shared.is_stopping() && samples.last.is_none() {
+            samples.last = Some(sample(broker, shared));
+        }
+        let next = match samples.last {
+            None => scenario.marks(shared).get(samples.marks.len()).copied(),
+            Some(_) => None,
+        };
         if next.is_some_and(|at_ns| at_ns <= now) {
             samples.marks.push(sample(broker, shared));
             continue;
@@ -131,9 +151,11 @@ fn watch<S: Scenario>(
             before = latest;
         }
         let wake_ns = next.unwrap_or(u64::MAX).min(now + LOOK_NS);
+        let wake_ns = wake_ns.min(before.at_ns + SECOND).max(now);
         std::thread::sleep(Duration::from_nanos(wake_ns - now));
     }
     screen.clear();
+    samples.last.get_or_insert_with(|| sample(broker, shared));
     timeline
 }
 

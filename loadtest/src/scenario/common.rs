@@ -2,6 +2,7 @@
 //! themselves.
 
 use super::Users;
+use super::generator::Allowed;
 use crate::measure::clock::now_ns;
 use crate::net::{Dialer, FleetOptions, Ramp, Transport};
 use ringmq::codec::{Connect, ConnectProperties, Version};
@@ -72,6 +73,14 @@ impl Common {
     pub fn ramp(&self, shard: usize, clients: impl Iterator<Item = u32>) -> Ramp {
         let parallel = self.parallel.div_ceil(self.shards);
         Ramp::new(clients, parallel, self.connect_rate_per_s).in_turn(shard, self.shards)
+    }
+
+    /// What a wave of connections may, over all executors.
+    pub fn allowed(&self) -> Allowed {
+        Allowed {
+            parallel: self.parallel,
+            rate_per_s: self.connect_rate_per_s,
+        }
     }
 
     /// Of `count` things that are dealt out to the executors one by one, those of one executor.

@@ -5,6 +5,7 @@ mod common;
 pub mod dashboards;
 pub mod devices;
 pub mod flow;
+mod generator;
 mod identity;
 pub mod idle;
 mod inflight;

@@ -1,14 +1,17 @@
 //! Parts of the closing report that all kinds of load share.
 
 use super::Common;
+use super::generator;
 use super::idle::Again;
+use crate::measure::busy::Busy;
+use crate::measure::clock::SECOND;
 use crate::measure::sequence::Tally;
-use crate::net::FleetStats;
-use crate::report::{Report, Section, Value};
-use crate::run::Sample;
+use crate::net::{FleetStats, Pace};
+use crate::report::{Report, Section, Value, text};
+use crate::run::{Sample, Samples};
 
-/// A thread that is busier than this has no time to spare.
-const BUSY_MAX: f64 = 0.95;
+/// Losses that are further apart did not come at once.
+const AT_ONCE_NS: u64 = SECOND / 10;
 
 /// Begins the section of what was asked for, which is in JSON only.
 pub fn options<'a>(common: &Common, report: &'a mut Report) -> &'a mut Section {
@@ -57,7 +60,7 @@ pub fn connections(stats: &FleetStats, report: &mut Report) {
 }
 
 /// Those that were cut off and came back, and what of it was wrong.
-pub fn back(again: &Again, clients: u32, report: &mut Report) {
+pub fn back(again: &Again, clients: u32, began_ns: u64, report: &mut Report) {
     let span_ns = again.stats.last_connack_ns.saturating_sub(again.began_ns);
     let rate = again.stats.connect.count() as f64 / (span_ns.max(1) as f64 / 1e9);
     report
@@ -72,7 +75,12 @@ pub fn back(again: &Again, clients: u32, report: &mut Report) {
         .add("back_per_s", "came back", Value::PerSecond(rate));
     let missing = u64::from(clients).saturating_sub(again.back);
     report.problem(missing, "clients did not come back");
-    report.problem(again.stats.lost.total(), "connections were lost again");
+    judge_lost(
+        &again.stats,
+        began_ns,
+        "connections were lost again",
+        report,
+    );
 }
 
 /// What the broker used between two samples, if its process is known.
@@ -102,7 +110,7 @@ pub fn broker(window: Option<(&Sample, &Sample)>, deliveries: u64, report: &mut 
 }
 
 /// What the load tester used between two samples.
-pub fn own(window: Option<(&Sample, &Sample)>, deliveries: u64, busy: f64, report: &mut Report) {
+pub fn own(window: Option<(&Sample, &Sample)>, deliveries: u64, busy: Busy, report: &mut Report) {
     let section = report.section("load tester");
     if let Some((from, to)) = window
         && deliveries > 0
@@ -111,7 +119,13 @@ pub fn own(window: Option<(&Sample, &Sample)>, deliveries: u64, busy: f64, repor
         let cost = Value::Cost(cpu_ns / deliveries as f64);
         section.add("own_cpu_us_per_delivery", "CPU per delivery", cost);
     }
-    section.add("own_busy", "busiest executor", Value::Share(busy));
+    section
+        .add("own_busy", "busiest executor", Value::Share(busy.used))
+        .add(
+            "own_waited",
+            "  waited for a core",
+            Value::Share(busy.waited),
+        );
 }
 
 pub fn judge_tally(tally: &Tally, report: &mut Report) {
@@ -120,20 +134,63 @@ pub fn judge_tally(tally: &Tally, report: &mut Report) {
     report.problem(tally.reordered, "messages were reordered");
 }
 
-pub fn judge_connections(stats: &FleetStats, report: &mut Report) {
+/// `began_ns`: when the run began.
+pub fn judge_connections(stats: &FleetStats, began_ns: u64, report: &mut Report) {
     report.problem(stats.failed, "connections failed");
-    report.problem(stats.lost.total(), "connections were lost");
+    judge_lost(stats, began_ns, "connections were lost", report);
+}
+
+/// Says when connections were lost, and how: `200 connections were lost 3.1 s after the beginning:
+/// closed by the broker (200)`.
+pub fn judge_lost(stats: &FleetStats, began_ns: u64, words: &str, report: &mut Report) {
+    let after = |at_ns: u64| text::time(at_ns.saturating_sub(began_ns));
+    let (first_ns, last_ns) = (stats.first_lost_ns, stats.last_lost_ns);
+    let when = match last_ns.saturating_sub(first_ns) < AT_ONCE_NS {
+        true => after(first_ns),
+        false => format!("{} to {}", after(first_ns), after(last_ns)),
+    };
+    let how = stats.lost.iter();
+    let how = how.map(|(fault, count)| format!("{fault} ({})", text::count(count)));
+    let how = how.collect::<Vec<_>>().join(", ");
+    report.problem(
+        stats.lost.total(),
+        &format!("{words} {when} after the beginning: {how}"),
+    );
 }
 
 /// Says if the load tester, not the broker, may have been the limit.
-pub fn judge_busy(busy: f64, report: &mut Report) {
-    if busy > BUSY_MAX {
-        report.notes.push(format!(
-            "the load tester, not the broker, may have been the limit: its busiest executor used \
-             {:.0} % of a core; try more --shards or --workers",
-            busy * 100.0
-        ));
+pub fn judge_busy(busy: Busy, report: &mut Report) {
+    report.notes.extend(generator::of_busy("", busy));
+}
+
+/// The same of waves of connections, each with its words, and of the whole run if no wave was busy.
+pub fn judge_waves(common: &Common, waves: &[(&str, &Pace)], busy: Busy, report: &mut Report) {
+    let before = report.notes.len();
+    for (when, pace) in waves {
+        report
+            .notes
+            .extend(generator::of_connecting(when, pace, common.allowed()));
     }
+    if report.notes.len() == before {
+        judge_busy(busy, report);
+    }
+}
+
+/// Says that the run was ended before its time, and how far it had come.
+pub fn ended_early(samples: &Samples, how_far: &str, report: &mut Report) {
+    if samples.was_interrupted {
+        report.notes.push(format!("ended early, {how_far}"));
+    }
+}
+
+/// `after 3.1 s of 60 s`, of what began at a time.
+pub fn so_far(samples: &Samples, began_ns: u64, span_ns: u64) -> String {
+    let ended_ns = samples.last.map_or(began_ns, |last| last.at_ns);
+    format!(
+        "after {} of {}",
+        text::time(ended_ns.saturating_sub(began_ns).min(span_ns)),
+        text::time(span_ns)
+    )
 }
 
 pub fn memory(bytes: u64) -> Value {

@@ -2,6 +2,7 @@
 
 mod broker;
 mod crew;
+mod ends;
 mod faults;
 mod matrix;
 #[allow(dead_code, reason = "the doors' tests revoke certificates, too")]

@@ -5,7 +5,8 @@ mod lives;
 mod report;
 
 use super::Common;
-use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
+use crate::measure::busy::Busy;
+use crate::measure::clock::{MS, SECOND, now_ns};
 use crate::measure::latency::Latency;
 use crate::net::{Fleet, FleetStats, Ramp};
 use crate::report::{Report, text};
@@ -54,7 +55,7 @@ pub struct Outcome {
     counts: Counts,
     /// From the time at which a life was to begin until its message had come.
     life: Latency,
-    busy: f64,
+    busy: Busy,
 }
 
 impl Churn {
@@ -68,10 +69,9 @@ impl Churn {
         let count = lives.count();
         let mut fleet = Fleet::new(common.fleet_options(shard, PACKET_BYTES_MAX, 0), count)?;
         shared.arrive(Gate::Ready as usize);
-        let began = (now_ns(), thread_cpu_ns());
         let start_ns = self.wait_for_start(&mut fleet, &mut lives, shared).await?;
         let mut stop_ns = start_ns + self.options.duration_ns;
-        fleet.ramp = self.ramp(shard, count);
+        fleet.begin_wave(self.ramp(shard, count));
         let mut is_over = false;
         let mut rolled_ns = start_ns;
         let mut p99_ns = 0;
@@ -102,12 +102,12 @@ impl Churn {
         }
         lives.give_up(&mut fleet);
         shared.arrive(Gate::Done as usize);
-        let busy = (thread_cpu_ns() - began.1) as f64 / (now_ns() - began.0).max(1) as f64;
+        fleet.end_wave();
         Ok(Outcome {
+            busy: fleet.stats.pace.busy,
             stats: fleet.stats,
             counts: lives.counts,
             life: lives.life.into_all(),
-            busy,
         })
     }
 

@@ -26,7 +26,7 @@ pub fn report(churn: &Churn, outcomes: Vec<Outcome>, samples: &Samples) -> Repor
         section.count("not_begun", "due and not begun", sum.counts.not_begun);
     }
     summary::late(&churn.common, "late", sum.counts.late, section);
-    let window = samples.marks.first().zip(samples.marks.get(1));
+    let window = samples.marks.first().zip(samples.mark(1));
     let lived = window.map_or(0, |(from, to)| to.totals.delivered - from.totals.delivered);
     if let Some((from, to)) = window {
         let seconds = (to.at_ns - from.at_ns).max(1) as f64 / 1e9;
@@ -53,7 +53,7 @@ pub fn report(churn: &Churn, outcomes: Vec<Outcome>, samples: &Samples) -> Repor
         );
     }
     summary::own(None, 0, sum.busy, &mut report);
-    judge(&sum, samples, &mut report);
+    judge(churn, &sum, samples, &mut report);
     report
 }
 
@@ -70,13 +70,13 @@ fn title(churn: &Churn) -> String {
     )
 }
 
-fn judge(sum: &Outcome, samples: &Samples, report: &mut Report) {
+fn judge(churn: &Churn, sum: &Outcome, samples: &Samples, report: &mut Report) {
     report.problem(sum.counts.lost, "messages were lost");
     report.problem(sum.counts.duplicated, "messages were duplicated");
     report.problem(sum.counts.rejected, "messages were refused by the broker");
     let astray = "deliveries were changed or came to the wrong client";
     report.problem(sum.counts.astray, astray);
-    summary::judge_connections(&sum.stats, report);
+    summary::judge_connections(&sum.stats, samples.began_ns(), report);
     if sum.counts.lived == 0 && !samples.was_interrupted {
         report.problems.push("nobody lived".into());
     }
@@ -87,9 +87,9 @@ fn judge(sum: &Outcome, samples: &Samples, report: &mut Report) {
             text::counted(sum.counts.not_begun, "life")
         ));
     }
-    if samples.was_interrupted {
-        report.notes.push("ended early".into());
-    }
+    let began_ns = samples.marks.first().map_or(u64::MAX, |began| began.at_ns);
+    let how_far = summary::so_far(samples, began_ns, churn.options.duration_ns);
+    summary::ended_early(samples, &how_far, report);
 }
 
 impl Outcome {

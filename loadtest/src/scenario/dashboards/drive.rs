@@ -2,7 +2,8 @@
 
 use super::people::People;
 use super::{Dashboards, Gate, Outcome};
-use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
+use crate::measure::busy::Stopwatch;
+use crate::measure::clock::{MS, SECOND, now_ns};
 use crate::net::Fleet;
 use crate::run::{ROLL_NS, Shared, Totals};
 use std::io;
@@ -29,14 +30,15 @@ pub async fn drive(all: &Dashboards, shard: usize, shared: &Shared) -> io::Resul
         rolled_ns: now_ns(),
         p99_ns: 0,
     };
-    let began = (now_ns(), thread_cpu_ns());
+    let began = Stopwatch::start();
     worker.store(all).await?;
     worker.meet(Gate::Stored).await?;
-    worker.fleet.ramp = all.common.ramp(shard, 0..worker.people.count());
+    let ramp = all.common.ramp(shard, 0..worker.people.count());
+    worker.fleet.begin_wave(ramp);
     worker.fill(all.options.drain_ns).await?;
     worker.people.counts.lost = worker.people.missing();
     worker.meet(Gate::Filled).await?;
-    let busy = (thread_cpu_ns() - began.1) as f64 / (now_ns() - began.0).max(1) as f64;
+    let busy = began.read();
     worker.leave();
     // Whoever is still there would get what is cleared, too.
     worker.meet(Gate::Left).await?;
@@ -103,6 +105,9 @@ impl Worker<'_> {
         loop {
             if self.shared.is_stopping() {
                 self.fleet.ramp.give_up();
+            }
+            if self.fleet.ramp.is_over() {
+                self.fleet.end_wave();
             }
             let now_ns = self.fleet.now_ns;
             let delivered = self.people.counts.delivered;

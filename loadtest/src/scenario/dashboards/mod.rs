@@ -5,6 +5,7 @@ mod drive;
 mod people;
 
 use super::{Common, summary};
+use crate::measure::busy::Busy;
 use crate::measure::clock::SECOND;
 use crate::measure::latency::Latency;
 use crate::net::FleetStats;
@@ -51,7 +52,7 @@ pub struct Outcome {
     /// From SUBSCRIBE to each message, and to the last one of a dashboard.
     message: Latency,
     filled: Latency,
-    busy: f64,
+    busy: Busy,
 }
 
 impl Dashboards {
@@ -143,7 +144,7 @@ impl Scenario for Dashboards {
             .count("qos", "", self.options.qos as u64);
         self.messages(&sum, samples, &mut report);
         summary::connections(&sum.stats, &mut report);
-        let window = samples.marks.first().zip(samples.marks.get(1));
+        let window = samples.marks.first().zip(samples.mark(1));
         summary::broker(window, sum.counts.delivered, &mut report);
         summary::own(window, sum.counts.delivered, sum.busy, &mut report);
         self.judge(&sum, samples, &mut report);
@@ -173,7 +174,7 @@ impl Dashboards {
             .count("duplicated", "duplicated", sum.counts.duplicated)
             .count("filled", "dashboards filled", sum.filled.count());
         summary::late(&self.common, "late", sum.counts.late, section);
-        if let Some((from, to)) = samples.marks.first().zip(samples.marks.get(1)) {
+        if let Some((from, to)) = samples.marks.first().zip(samples.mark(1)) {
             let seconds = (to.at_ns - from.at_ns).max(1) as f64 / SECOND as f64;
             let rate = sum.counts.delivered as f64 / seconds;
             section.add("delivered_per_s", "delivered", Value::PerSecond(rate));
@@ -205,11 +206,22 @@ impl Dashboards {
         if !samples.was_interrupted {
             report.problem(unstored, "messages were not taken over by the broker");
         }
-        summary::judge_connections(&sum.stats, report);
-        summary::judge_busy(sum.busy, report);
-        if samples.was_interrupted {
-            report.notes.push("ended early".into());
-        }
+        summary::judge_connections(&sum.stats, samples.began_ns(), report);
+        let waves = [("while subscribing, ", &sum.stats.pace)];
+        summary::judge_waves(&self.common, &waves, sum.busy, report);
+        let how_far = match samples.marks.len() {
+            0 => format!(
+                "while storing: {} of {} were stored",
+                text::count(sum.counts.stored),
+                text::counted(self.options.topics.into(), "message")
+            ),
+            _ => format!(
+                "while filling: {} of {} were filled",
+                text::count(sum.filled.count()),
+                text::counted(self.options.dashboards.into(), "dashboard")
+            ),
+        };
+        summary::ended_early(samples, &how_far, report);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The devices of one executor on their connections.
 
 use super::{DeviceOptions, Devices};
-use crate::measure::clock::{MS, SECOND, now_ns, thread_cpu_ns};
+use crate::measure::busy::{Busy, Stopwatch};
+use crate::measure::clock::{MS, SECOND, now_ns};
 use crate::net::client::Phase;
 use crate::net::{Fleet, FleetStats, Ramp};
 use crate::run::{ROLL_NS, Shared, Totals};
@@ -32,7 +33,7 @@ pub struct Crowd<'a> {
     shard: usize,
     rolled_ns: u64,
     p99_ns: u64,
-    began: (u64, u64),
+    began: Stopwatch,
 }
 
 impl<'a> Crowd<'a> {
@@ -56,7 +57,7 @@ impl<'a> Crowd<'a> {
             shard,
             rolled_ns: now_ns(),
             p99_ns: 0,
-            began: (now_ns(), thread_cpu_ns()),
+            began: Stopwatch::start(),
         })
     }
 
@@ -65,13 +66,14 @@ impl<'a> Crowd<'a> {
     /// # Errors
     /// The epoll set does not work.
     pub async fn connect(&mut self, ramp: Ramp) -> io::Result<()> {
-        self.fleet.ramp = ramp;
+        self.fleet.begin_wave(ramp);
         while !self.fleet.ramp.is_over() {
             if self.shared.is_stopping() {
                 self.fleet.ramp.give_up();
             }
             self.turn(TURN_NS).await?;
         }
+        self.fleet.end_wave();
         Ok(())
     }
 
@@ -86,6 +88,8 @@ impl<'a> Crowd<'a> {
             let now_ns = self.fleet.now_ns;
             match self.shared.opened_ns(gate) {
                 None => self.turn(SHARED_TURN_NS).await?,
+                // If everybody is lost there is nothing to wait for.
+                Some(_) if more_ns > 0 && self.shared.totals().up == 0 => return Ok(()),
                 Some(opened_ns) if now_ns < opened_ns + more_ns => {
                     self.turn(TURN_NS.min(opened_ns + more_ns - now_ns)).await?;
                 }
@@ -191,10 +195,9 @@ impl<'a> Crowd<'a> {
         std::iter::once(count).chain(0..count)
     }
 
-    /// Processor time of this thread over time, since the beginning.
-    pub fn busy(&self) -> f64 {
-        let (began_ns, cpu_ns) = self.began;
-        (thread_cpu_ns() - cpu_ns) as f64 / (now_ns() - began_ns).max(1) as f64
+    /// How busy this thread was since the beginning.
+    pub fn busy(&self) -> Busy {
+        self.began.read()
     }
 
     async fn turn(&mut self, longest_ns: u64) -> io::Result<()> {

@@ -4,8 +4,10 @@ use super::clients::{Clients, Intent};
 use super::cuts::Cuts;
 use super::sending::Sending;
 use super::{Flow, Gate, Outcome};
-use crate::measure::clock::{MS, now_ns, thread_cpu_ns};
+use crate::measure::busy::{self, Stopwatch};
+use crate::measure::clock::{MS, now_ns};
 use crate::net::Fleet;
+use crate::net::client::Phase;
 use crate::run::{ROLL_NS, Shared, Totals};
 use ringmq::codec::Version;
 use std::io;
@@ -55,11 +57,11 @@ struct Worker<'a> {
     busy: Busy,
 }
 
-/// Processor time of the thread while it was measured.
+/// How busy the thread was while it was measured.
 #[derive(Default)]
 struct Busy {
-    began: Option<(u64, u64)>,
-    share: Option<f64>,
+    began: Option<Stopwatch>,
+    share: Option<busy::Busy>,
 }
 
 impl<'a> Worker<'a> {
@@ -75,11 +77,25 @@ impl<'a> Worker<'a> {
         {
             sending = Some(self.send_and_receive(start_ns).await?);
         }
+        let cut_short = self.cut_short();
         let stats = std::mem::take(&mut self.fleet.stats);
         self.fleet.stats.up = stats.up;
         self.leave().await?;
         self.fleet.stats = stats;
-        Ok(self.into_outcome(sending))
+        let mut outcome = self.into_outcome(sending);
+        outcome.cut_short = cut_short;
+        Ok(outcome)
+    }
+
+    /// Messages that were due and not sent as their publishers had lost their connections.
+    fn cut_short(&self) -> u64 {
+        let publishers = (0..).zip(&self.clients.publishers);
+        let gone = publishers.filter(|(number, _)| {
+            let client = self.clients.client(*number);
+            self.fleet.clients[client as usize].phase != Phase::Ready
+        });
+        let unsent = gone.filter(|(_, entry)| entry.due < u64::MAX);
+        unsent.map(|(_, entry)| entry.due - entry.sent).sum()
     }
 
     /// Leaves no sessions behind: v5 ends them with DISCONNECT, 3.x by connecting once more.
@@ -103,13 +119,15 @@ impl<'a> Worker<'a> {
 
     async fn connect(&mut self) -> io::Result<()> {
         let count = self.fleet.clients.len() as u32;
-        self.fleet.ramp = self.flow.common.ramp(self.shard, 0..count);
+        let ramp = self.flow.common.ramp(self.shard, 0..count);
+        self.fleet.begin_wave(ramp);
         while !self.fleet.ramp.is_over() {
             if self.shared.is_stopping() {
                 self.fleet.ramp.give_up();
             }
             self.turn(None, TURN_NS).await?;
         }
+        self.fleet.end_wave();
         Ok(())
     }
 
@@ -127,6 +145,11 @@ impl<'a> Worker<'a> {
             if self.shared.is_stopping() && now_ns < stop_ns {
                 stop_ns = now_ns;
                 sending.abandon(&mut self.clients);
+                self.busy.look(now_ns, measure_ns, stop_ns);
+            }
+            if self.is_deserted() {
+                self.busy.look(now_ns, measure_ns, now_ns);
+                return Ok(sending);
             }
             if now_ns >= start_ns {
                 let is_over = now_ns >= stop_ns;
@@ -151,6 +174,11 @@ impl<'a> Worker<'a> {
             )
             .await?;
         }
+    }
+
+    /// Whether nobody is connected any more, anywhere, and nobody will come back.
+    fn is_deserted(&self) -> bool {
+        self.fleet.stats.up == 0 && self.cuts.is_over(&self.fleet) && self.shared.totals().up == 0
     }
 
     /// Whether everything has come that is still to be expected, or the time for it is over.
@@ -231,8 +259,9 @@ impl<'a> Worker<'a> {
             cuts: self.cuts.count,
             away: self.cuts.away(),
             lag: sending.map(|sending| sending.lag).unwrap_or_default(),
-            busy: self.busy.share.unwrap_or(0.0),
+            busy: self.busy.share.unwrap_or_default(),
             unsent,
+            cut_short: 0,
             stalls,
         }
     }
@@ -241,10 +270,9 @@ impl<'a> Worker<'a> {
 impl Busy {
     fn look(&mut self, now_ns: u64, measure_ns: u64, stop_ns: u64) {
         match self.began {
-            None if now_ns >= measure_ns => self.began = Some((now_ns, thread_cpu_ns())),
-            Some((began_ns, cpu_ns)) if now_ns >= stop_ns && self.share.is_none() => {
-                let span_ns = (now_ns - began_ns).max(1);
-                self.share = Some((thread_cpu_ns() - cpu_ns) as f64 / span_ns as f64);
+            None if now_ns >= measure_ns => self.began = Some(Stopwatch::start()),
+            Some(began) if now_ns >= stop_ns && self.share.is_none() => {
+                self.share = Some(began.read());
             }
             _ => {}
         }

@@ -12,6 +12,7 @@ mod sending;
 pub use plan::Plan;
 
 use super::Common;
+use crate::measure::busy::Busy;
 use crate::measure::clock::{MS, SECOND};
 use crate::measure::latency::Latency;
 use crate::measure::schedule::Schedule;
@@ -100,9 +101,11 @@ pub struct Outcome {
     /// How late the sender itself was, at a rate.
     lag: Latency,
     /// Processor time over time, while it was measured.
-    busy: f64,
+    busy: Busy,
     /// Due and never sent.
     unsent: u64,
+    /// Of them, those whose publisher had lost its connection.
+    cut_short: u64,
     /// How often the window was stuck for a second.
     stalls: u64,
 }
@@ -149,6 +152,10 @@ impl Flow {
             0 => 0,
             _ => (self.options.jitter * interval_s * SECOND as f64) as u64,
         }
+    }
+
+    fn span_ns(&self) -> u64 {
+        self.options.warm_up_ns + self.options.duration_ns
     }
 
     fn measure_from_ns(&self, start_ns: u64) -> u64 {

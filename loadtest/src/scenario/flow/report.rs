@@ -2,17 +2,14 @@
 
 use super::clients::Counts;
 use super::{Flow, Outcome};
-use crate::measure::clock::MS;
+use crate::measure::busy::Busy;
 use crate::measure::latency::Latency;
 use crate::measure::sequence::Tally;
 use crate::net::FleetStats;
 use crate::report::{Report, Value, text};
 use crate::run::{Sample, Samples};
-use crate::scenario::summary;
+use crate::scenario::{generator, summary};
 use ringmq::codec::QoS;
-
-/// A sender that is later than this was a limit of its own.
-const LAG_MAX_NS: u64 = 2 * MS;
 
 pub fn report(flow: &Flow, outcomes: Vec<Outcome>, samples: &Samples) -> Report {
     let sum = Sum::of(flow, outcomes);
@@ -61,8 +58,9 @@ struct Sum {
     away: u64,
     lag: Latency,
     /// Of the busiest.
-    busy: f64,
+    busy: Busy,
     unsent: u64,
+    cut_short: u64,
     stalls: u64,
 }
 
@@ -79,8 +77,9 @@ impl Sum {
             cuts: 0,
             away: 0,
             lag: Latency::default(),
-            busy: 0.0,
+            busy: Busy::default(),
             unsent: 0,
+            cut_short: 0,
             stalls: 0,
         };
         sum.tally.lost = lost(flow, &outcomes);
@@ -97,6 +96,7 @@ impl Sum {
             sum.cuts += outcome.cuts;
             sum.away += outcome.away;
             sum.unsent += outcome.unsent;
+            sum.cut_short += outcome.cut_short;
             sum.stalls += outcome.stalls;
         }
         // A request that was lost has no reply to lose.
@@ -108,11 +108,12 @@ impl Sum {
 /// Messages that were sent to a receiver's topic and have not reached it, over all of them.
 fn lost(flow: &Flow, outcomes: &[Outcome]) -> u64 {
     let plan = &flow.options.plan;
-    let shards = outcomes.len();
-    let mut sent = vec![0; plan.publishers as usize];
+    let shards = flow.common.shards;
+    // Nothing of those whose worker was lost: of their messages only gaps are known to be lost.
+    let mut sent = vec![None; plan.publishers as usize];
     for outcome in outcomes {
         for (i, count) in outcome.sent.iter().enumerate() {
-            sent[outcome.shard + i * shards] = *count;
+            sent[outcome.shard + i * shards] = Some(*count);
         }
     }
     let mut lost = 0;
@@ -122,8 +123,10 @@ fn lost(flow: &Flow, outcomes: &[Outcome]) -> u64 {
             for stream in plan.streams_seen(receiver) {
                 let place = plan.position(receiver, stream);
                 let place = place.expect("a stream that is seen has a place");
-                let of_publisher = sent[plan.publisher_of(stream) as usize];
-                lost += arrivals[place].missing(plan.sent_of(stream, of_publisher));
+                lost += match sent[plan.publisher_of(stream) as usize] {
+                    Some(sent) => arrivals[place].missing(plan.sent_of(stream, sent)),
+                    None => arrivals[place].gaps(),
+                };
             }
         }
     }
@@ -241,13 +244,13 @@ fn sessions(flow: &Flow, sum: &Sum, report: &mut Report) {
 /// The samples that enclose the measurement. If it was interrupted, it ended then.
 fn window(samples: &Samples) -> Option<(&Sample, &Sample)> {
     let from = samples.marks.first()?;
-    let to = samples.marks.get(1).or(samples.after.as_ref())?;
+    let to = samples.mark(1)?;
     (to.at_ns > from.at_ns).then_some((from, to))
 }
 
 fn judge(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
     summary::judge_tally(&excused(flow, sum), report);
-    summary::judge_connections(&sum.stats, report);
+    summary::judge_connections(&sum.stats, samples.began_ns(), report);
     report.problem(
         sum.counts.astray,
         "deliveries were changed or came to the wrong subscriber",
@@ -268,17 +271,54 @@ fn judge(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
             text::counted(sum.stalls, "time")
         ));
     }
-    if sum.unsent > 0 {
+    unsent(flow, sum, report);
+    how_far(flow, sum, samples, report);
+    judge_generator(flow, sum, report);
+}
+
+fn unsent(flow: &Flow, sum: &Sum, report: &mut Report) {
+    if sum.cut_short > 0 {
         report.notes.push(format!(
-            "{} messages could not be sent in time and are not part of the latency: the broker \
-             does not take this rate",
-            text::count(sum.unsent)
+            "{} messages were due when their publishers had lost their connections, and were not \
+             sent",
+            text::count(sum.cut_short)
         ));
     }
-    if samples.was_interrupted {
-        report.notes.push("ended early".into());
+    let unsent = sum.unsent.saturating_sub(sum.cut_short);
+    if unsent > 0 {
+        let window = match flow.options.qos {
+            QoS::AtMostOnce => String::new(),
+            _ => format!(", or --in-flight ({}) was used up", flow.options.in_flight),
+        };
+        report.notes.push(format!(
+            "{} messages were due and not sent when the time was over, and are not part of the \
+             latency: sockets were full{window}",
+            text::count(unsent)
+        ));
     }
-    judge_generator(flow, sum, report);
+}
+
+/// Of a run that ended before its time: when.
+fn how_far(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
+    let began = samples.marks.first();
+    let began_ns = began.map(|measured| measured.at_ns - flow.options.warm_up_ns);
+    let span_ns = flow.span_ns();
+    let how_far = match began_ns {
+        Some(began_ns) => summary::so_far(samples, began_ns, span_ns),
+        None if sum.sent > 0 => "in the warm-up".into(),
+        None => format!(
+            "while connecting: {} of {} were connected",
+            text::count(sum.stats.connect.count()),
+            text::counted(flow.connections() as u64, "client")
+        ),
+    };
+    summary::ended_early(samples, &how_far, report);
+    let is_over = samples.marks.len() > 1;
+    if !samples.was_interrupted && !is_over && sum.sent > 0 {
+        report
+            .notes
+            .push(format!("everybody had lost the connection {how_far}"));
+    }
 }
 
 /// What counts against the broker. After a cut, what was not acknowledged comes again at QoS 1
@@ -296,12 +336,8 @@ fn excused(flow: &Flow, sum: &Sum) -> Tally {
 
 fn judge_generator(flow: &Flow, sum: &Sum, report: &mut Report) {
     let late_ns = sum.lag.quantile_ns(0.99);
-    if flow.options.rate_per_s > 0 && late_ns > LAG_MAX_NS.max(flow.options.tick_ns) {
-        report.notes.push(format!(
-            "the load tester, not the broker, was a limit: it sent up to {} late (99 %)",
-            text::time(late_ns)
-        ));
-    }
+    let sending = generator::of_sending(late_ns, flow.options.tick_ns);
+    report.notes.extend(sending);
     summary::judge_busy(sum.busy, report);
     if flow.options.qos == QoS::AtMostOnce && sum.tally.lost > 0 {
         report

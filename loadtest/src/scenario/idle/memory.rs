@@ -45,7 +45,7 @@ fn each(section: &mut Section, names: Names, bytes: i64, connections: u64) {
 pub fn broker(samples: &Samples, connections: u64, report: &mut Report) {
     let of = |sample: Option<&Sample>| sample?.broker;
     let before = of(samples.before.as_ref());
-    let held = of(samples.marks.get(1));
+    let held = of(samples.mark(1));
     let (Some(before), Some(held)) = (before, held) else {
         return;
     };
@@ -75,7 +75,9 @@ pub fn broker(samples: &Samples, connections: u64, report: &mut Report) {
             summary::memory(back.resident_bytes),
         );
     }
-    if let Some(after) = of(samples.after.as_ref()) {
+    // If it was ended early it was not given the time to let go of what it had.
+    let after = samples.after.as_ref().filter(|_| !samples.was_interrupted);
+    if let Some(after) = of(after) {
         section.add(
             "resident_after_bytes",
             "memory after",

@@ -5,6 +5,7 @@ mod memory;
 
 use super::devices::{Counts, Crowd, DeviceOptions};
 use super::{Common, summary};
+use crate::measure::busy::Busy;
 use crate::measure::clock::{MS, SECOND};
 use crate::measure::latency::Latency;
 use crate::measure::sequence::Tally;
@@ -58,7 +59,7 @@ pub struct Outcome {
     tally: Tally,
     counts: Counts,
     latency: Latency,
-    busy: f64,
+    busy: Busy,
     again: Option<Again>,
 }
 
@@ -202,7 +203,7 @@ impl Scenario for Idle {
             .into_iter()
             .reduce(Outcome::merged)
             .expect("one executor at least");
-        let mut report = Report::new("idle", self.title());
+        let mut report = Report::new("idle", self.title(sum.held));
         summary::options(&self.common, &mut report)
             .count("connections", "", self.options.connections.into())
             .count("qos", "", self.options.qos as u64);
@@ -210,47 +211,90 @@ impl Scenario for Idle {
         self.hold(&sum, samples, &mut report);
         self.messages(&sum, &mut report);
         if let Some(again) = &sum.again {
-            summary::back(again, self.options.connections, &mut report);
+            let began_ns = samples.began_ns();
+            summary::back(again, self.options.connections, began_ns, &mut report);
         }
         self.memory(&sum, samples, &mut report);
         summary::own(None, 0, sum.busy, &mut report);
         summary::judge_tally(&sum.tally, &mut report);
-        summary::judge_connections(&sum.stats, &mut report);
+        summary::judge_connections(&sum.stats, samples.began_ns(), &mut report);
         report.problem(
             sum.counts.astray,
             "deliveries were changed or came to the wrong device",
         );
         report.problem(sum.counts.rejected, "messages were refused by the broker");
-        if samples.was_interrupted {
-            report.notes.push("ended early".into());
-        }
+        let mut waves = vec![("while connecting, ", &sum.stats.pace)];
+        waves.extend(
+            sum.again
+                .iter()
+                .map(|again| ("while coming back, ", &again.stats.pace)),
+        );
+        summary::judge_waves(&self.common, &waves, sum.busy, &mut report);
+        summary::ended_early(samples, &self.how_far(&sum, samples), &mut report);
         report
     }
 }
 
 impl Idle {
-    fn title(&self) -> String {
+    /// `made`: how many there were.
+    fn title(&self, made: u64) -> String {
         format!(
-            "{} with a QoS {} subscription each, held for {}, {}",
-            text::counted(self.options.connections.into(), "connection"),
+            "{} with a QoS {} subscription each, held, {}",
+            text::counted(made, "connection"),
             self.options.qos as u8,
-            text::time(self.options.hold_ns),
             self.common.protocol(),
         )
     }
 
     fn hold(&self, sum: &Outcome, samples: &Samples, report: &mut Report) {
         let section = report.section("hold");
-        if let (Some(before), Some(up)) = (&samples.before, samples.marks.first()) {
+        if let (Some(before), Some(up)) = (&samples.before, samples.mark(0)) {
             let span_ns = up.at_ns - before.at_ns;
-            let rate = sum.held as f64 / (span_ns.max(1) as f64 / SECOND as f64);
-            section
-                .add("ramp_s", "all connected after", Value::Duration(span_ns))
-                .add("connected_per_s", "connected", Value::PerSecond(rate));
+            let connected = up.totals.up as f64;
+            let rate = connected / (span_ns.max(1) as f64 / SECOND as f64);
+            let label = match samples.marks.is_empty() {
+                true => "connecting for",
+                false => "all connected after",
+            };
+            section.add("ramp_s", label, Value::Duration(span_ns)).add(
+                "connected_per_s",
+                "connected",
+                Value::PerSecond(rate),
+            );
         }
         section
+            .add("held_s", "held for", Value::Duration(self.held_ns(samples)))
             .count("held", "still there at its end", sum.held)
             .count("pings", "PINGREQ sent", sum.stats.pings);
+    }
+
+    /// From when all were connected to the end of the hold, or of the run.
+    fn held_ns(&self, samples: &Samples) -> u64 {
+        match (samples.marks.first(), samples.marks.get(1), samples.last) {
+            (Some(_), Some(_), _) => self.options.hold_ns,
+            (Some(up), None, Some(last)) => (last.at_ns - up.at_ns).min(self.options.hold_ns),
+            _ => 0,
+        }
+    }
+
+    /// How far a run came that ended before its time.
+    fn how_far(&self, sum: &Outcome, samples: &Samples) -> String {
+        match samples.marks.len() {
+            0 => format!(
+                "while connecting: {} of {} were made",
+                text::count(sum.held),
+                text::counted(self.options.connections.into(), "connection")
+            ),
+            1 => {
+                let hold_ns = self.options.hold_ns;
+                format!(
+                    "held for {} of {}",
+                    text::time(self.held_ns(samples)),
+                    text::time(hold_ns)
+                )
+            }
+            _ => "after the hold".into(),
+        }
     }
 
     fn messages(&self, sum: &Outcome, report: &mut Report) {
@@ -269,7 +313,9 @@ impl Idle {
 
     /// Memory before, with all connections, and after.
     fn memory(&self, sum: &Outcome, samples: &Samples, report: &mut Report) {
-        let (Some(before), Some(held)) = (&samples.before, samples.marks.get(1)) else {
+        // Before all were there it is not known how many a sample is of.
+        let held = samples.marks.first().and(samples.mark(1));
+        let (Some(before), Some(held)) = (&samples.before, held) else {
             return;
         };
         memory::own(before, held, sum.held, report);

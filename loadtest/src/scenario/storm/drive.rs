@@ -21,30 +21,30 @@ pub async fn drive(storm: &Storm, shard: usize, shared: &Shared) -> io::Result<O
     crowd
         .meet(Gate::Connected as usize, storm.options.hold_ns)
         .await?;
-    let first = crowd.take_stats();
-
-    cut_off(storm, &mut crowd).await?;
-    let began_ns = crowd.fleet.now_ns;
-    come_back(storm, shard, &mut crowd).await?;
-    crowd.meet(Gate::Back as usize, 0).await?;
-    let back = crowd.up().count() as u64;
-    greet_all(storm, &mut crowd, shared).await?;
-    crowd.meet(Gate::Received as usize, 0).await?;
-
+    let mut outcome = Outcome {
+        connected: crowd.up().count() as u64,
+        first: crowd.take_stats(),
+        ..Outcome::default()
+    };
+    // Who ends the run before its storm gets none.
+    if !shared.is_stopping() {
+        cut_off(storm, &mut crowd).await?;
+        outcome.began_ns = crowd.fleet.now_ns;
+        come_back(storm, shard, &mut crowd).await?;
+        crowd.meet(Gate::Back as usize, 0).await?;
+        outcome.back = crowd.up().count() as u64;
+        greet_all(storm, &mut crowd, shared).await?;
+        crowd.meet(Gate::Received as usize, 0).await?;
+        outcome.again = crowd.take_stats();
+    }
     crowd.devices.tally.lost = crowd.devices.missing(crowd.up());
-    let again = crowd.take_stats();
-    let busy = crowd.busy();
-    leave(storm, shard, &mut crowd).await?;
-    Ok(Outcome {
-        first,
-        again,
-        began_ns,
-        back,
-        tally: crowd.devices.tally,
-        counts: crowd.devices.counts,
-        latency: crowd.devices.latency.into_all(),
-        busy,
-    })
+    outcome.busy = crowd.busy();
+    outcome.sessions_left = leave(storm, shard, &mut crowd, shared).await?;
+    outcome.sessions_left = outcome.sessions_left.min(outcome.connected);
+    outcome.tally = crowd.devices.tally;
+    outcome.counts = crowd.devices.counts;
+    outcome.latency = crowd.devices.latency.into_all();
+    Ok(outcome)
 }
 
 /// Closes every device's connection without a word, and publishes what they miss.
@@ -86,15 +86,33 @@ async fn greet_all(storm: &Storm, crowd: &mut Crowd<'_>, shared: &Shared) -> io:
     crowd.receive(storm.options.drain_ns).await
 }
 
-/// Leaves no sessions behind: v5 ends them with DISCONNECT, 3.x by connecting once more.
-async fn leave(storm: &Storm, shard: usize, crowd: &mut Crowd<'_>) -> io::Result<()> {
-    let persists = storm.options.session_expiry_s.is_some();
-    crowd.leave_all(persists).await?;
-    if persists && storm.common.version != Version::V5 {
+/// Leaves no sessions behind: v5 ends them with DISCONNECT, 3.x by connecting once more. A run that
+/// is ended early does not take the time for it: gives the number of sessions that may be left.
+async fn leave(
+    storm: &Storm,
+    shard: usize,
+    crowd: &mut Crowd<'_>,
+    shared: &Shared,
+) -> io::Result<u64> {
+    if storm.options.session_expiry_s.is_none() {
+        crowd.leave_all(false).await?;
+        return Ok(0);
+    }
+    let is_v5 = storm.common.version == Version::V5;
+    let all = u64::from(crowd.devices.count());
+    let left = match is_v5 {
+        true => all - crowd.up().count() as u64,
+        false => all,
+    };
+    crowd.leave_all(true).await?;
+    if shared.is_stopping() {
+        return Ok(left);
+    }
+    if !is_v5 {
         crowd.devices.intent = Intent::End;
         let ramp = storm.common.ramp(shard, 0..crowd.devices.count());
         crowd.connect(ramp).await?;
         crowd.leave_all(false).await?;
     }
-    Ok(())
+    Ok(0)
 }

@@ -5,6 +5,7 @@ mod report;
 
 use super::Common;
 use super::devices::Counts;
+use crate::measure::busy::Busy;
 use crate::measure::latency::Latency;
 use crate::measure::sequence::Tally;
 use crate::net::FleetStats;
@@ -51,18 +52,22 @@ enum Gate {
 }
 
 /// What one executor found out.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
     /// Of the first connections, and of those that came back.
     first: FleetStats,
     again: FleetStats,
-    /// When those that came back began.
+    /// Clients that were there when all were to be.
+    connected: u64,
+    /// When those that came back began; 0 if it did not come to that.
     began_ns: u64,
     back: u64,
     tally: Tally,
     counts: Counts,
     latency: Latency,
-    busy: f64,
+    busy: Busy,
+    /// Sessions that were not ended.
+    sessions_left: u64,
 }
 
 impl Storm {

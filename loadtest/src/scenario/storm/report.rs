@@ -11,7 +11,7 @@ pub fn report(storm: &Storm, outcomes: Vec<Outcome>, samples: &Samples) -> Repor
         .into_iter()
         .reduce(Outcome::merged)
         .expect("one executor at least");
-    let mut report = Report::new("storm", title(storm));
+    let mut report = Report::new("storm", title(storm, &sum, samples));
     summary::options(&storm.common, &mut report)
         .count("clients", "", storm.options.clients.into())
         .count("qos", "", storm.options.qos as u64);
@@ -25,7 +25,10 @@ pub fn report(storm: &Storm, outcomes: Vec<Outcome>, samples: &Samples) -> Repor
             "99 %",
             Value::Time(sum.first.connect.quantile_ns(0.99)),
         );
-    let all_back_ns = sum.again.last_connack_ns.saturating_sub(sum.began_ns);
+    let all_back_ns = match sum.again.connect.count() {
+        0 => 0,
+        _ => sum.again.last_connack_ns.saturating_sub(sum.began_ns),
+    };
     let rate = sum.again.connect.count() as f64 / (all_back_ns.max(1) as f64 / 1e9);
     report
         .section("reconnections")
@@ -47,7 +50,7 @@ pub fn report(storm: &Storm, outcomes: Vec<Outcome>, samples: &Samples) -> Repor
     }
     summary::connections(&sum.again, &mut report);
     messages(storm, &sum, &mut report);
-    let window = samples.marks.get(1).zip(samples.marks.get(2));
+    let window = samples.marks.get(1).zip(samples.mark(2));
     cost(&sum, window, &mut report);
     summary::own(None, 0, sum.busy, &mut report);
     judge(storm, &sum, samples, &mut report);
@@ -58,7 +61,12 @@ impl Outcome {
     fn merged(mut self, other: Outcome) -> Outcome {
         self.first.merge(other.first);
         self.again.merge(other.again);
-        self.began_ns = self.began_ns.min(other.began_ns);
+        self.connected += other.connected;
+        self.began_ns = match (self.began_ns, other.began_ns) {
+            (0, began_ns) | (began_ns, 0) => began_ns,
+            (mine_ns, theirs_ns) => mine_ns.min(theirs_ns),
+        };
+        self.sessions_left += other.sessions_left;
         self.back += other.back;
         self.tally += other.tally;
         self.counts.merge(&other.counts);
@@ -68,14 +76,20 @@ impl Outcome {
     }
 }
 
-fn title(storm: &Storm) -> String {
+/// What was done, also if that was less than was to be.
+fn title(storm: &Storm, sum: &Outcome, samples: &Samples) -> String {
+    let done = match samples.marks.len() {
+        0 | 1 if samples.was_interrupted => "connected",
+        2 if samples.was_interrupted => "cut off",
+        _ => "cut off and back",
+    };
     let sessions = match storm.options.session_expiry_s {
         Some(_) => "persistent",
         None => "clean",
     };
     format!(
-        "{} with {sessions} sessions cut off and back, QoS {}, {}",
-        text::counted(storm.options.clients.into(), "client"),
+        "{} with {sessions} sessions {done}, QoS {}, {}",
+        text::counted(sum.connected, "client"),
         storm.options.qos as u8,
         storm.common.protocol(),
     )
@@ -125,9 +139,10 @@ fn judge(storm: &Storm, sum: &Outcome, samples: &Samples, report: &mut Report) {
         tally.duplicated = 0;
     }
     summary::judge_tally(&tally, report);
-    summary::judge_connections(&sum.first, report);
+    let began_ns = samples.began_ns();
+    summary::judge_connections(&sum.first, began_ns, report);
     report.problem(sum.again.failed, "clients did not come back");
-    report.problem(sum.again.lost.total(), "connections were lost again");
+    summary::judge_lost(&sum.again, began_ns, "connections were lost again", report);
     report.problem(sum.counts.sessions_missing, "sessions were gone");
     report.problem(
         sum.counts.sessions_unexpected,
@@ -138,7 +153,29 @@ fn judge(storm: &Storm, sum: &Outcome, samples: &Samples, report: &mut Report) {
         "deliveries were changed or came to the wrong device",
     );
     report.problem(sum.counts.rejected, "messages were refused by the broker");
-    if samples.was_interrupted {
-        report.notes.push("ended early".into());
+    let waves = [
+        ("while connecting, ", &sum.first.pace),
+        ("while coming back, ", &sum.again.pace),
+    ];
+    summary::judge_waves(&storm.common, &waves, sum.busy, report);
+    let all = text::counted(storm.options.clients.into(), "client");
+    let how_far = match samples.marks.len() {
+        0 => format!(
+            "while connecting: {} of {all} were connected",
+            text::count(sum.connected)
+        ),
+        1 => "before they were let back".into(),
+        2 => format!(
+            "while they came back: {} of {all} were back",
+            text::count(sum.back)
+        ),
+        _ => "when all were back".into(),
+    };
+    summary::ended_early(samples, &how_far, report);
+    if sum.sessions_left > 0 {
+        report.notes.push(format!(
+            "up to {} stay at the broker until they expire",
+            text::counted(sum.sessions_left, "session")
+        ));
     }
 }
