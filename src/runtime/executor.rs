@@ -15,6 +15,7 @@
 use super::driver::{Driver, Rest, Seat};
 use super::helm::Helm;
 use super::host::{HOST, House};
+use super::prompt;
 use crate::net::Poller;
 use crossbeam_channel::Sender;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
@@ -55,6 +56,7 @@ pub fn spawn(
             if let Some(cpu) = cpu {
                 pin(shard, cpu);
             }
+            prompt::ask_for_short_slices();
             let executor = match make_executor() {
                 Ok(executor) => executor,
                 Err(error) => return report(&ready, Err(error)),

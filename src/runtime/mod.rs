@@ -14,6 +14,7 @@ pub mod mesh;
 mod node;
 mod options;
 mod post;
+mod prompt;
 mod rehearsal;
 mod sys_topics;
 mod turns;
