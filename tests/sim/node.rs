@@ -490,6 +490,11 @@ impl Node {
             // Who waits for its turn is not silent, and here many do.
             return;
         }
+        let due_ms = self.shard.next_deadline_ms();
+        if due_ms.is_some_and(|due_ms| due_ms <= env.now_ms) {
+            // More are late together than one step cuts: the rest are in the next ones.
+            return;
+        }
         for slot in self.slots.iter().flatten() {
             let link = &env.links[slot.link];
             if !link.established || link.over || link.terms.keep_alive_s == 0 {

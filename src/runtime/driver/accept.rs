@@ -6,20 +6,28 @@ use crate::base::Peer;
 use crate::log_limited;
 use crate::net::listener::Accepted;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-/// Connections of one listener in a turn: some hundred microseconds of it.
+/// Connections of one listener in a turn, and the time after which no more are taken in it.
 const TURN_ACCEPTS_MAX: usize = 16;
+const TURN_ACCEPTS: Duration = Duration::from_micros(50);
 /// Pause when there is no room: file descriptors and connections come back only as others leave.
 const PAUSE_MS: u64 = 100;
 
 impl Driver {
     /// Somebody waits at this listener.
     pub(super) fn accept(&mut self, at: u16) {
+        let begun = Instant::now();
         for _ in 0..TURN_ACCEPTS_MAX {
+            if begun.elapsed() >= TURN_ACCEPTS {
+                // The listener is still ready, and the next wait says so.
+                return;
+            }
             let Some(listener) = self.listeners.get(usize::from(at)) else {
                 return;
             };
-            if self.is_full(listener.index) {
+            let index = listener.index;
+            if self.is_full(index) {
                 self.pauses.connections_max += 1;
                 return self.pause(at, PAUSE_MS, "as many connections as allowed");
             }
@@ -27,7 +35,7 @@ impl Driver {
                 self.pauses.connect_rate += 1;
                 return self.pause(at, wait_ms, "connections come faster than allowed");
             }
-            let is_strained = self.gate.is_strained();
+            let is_strained = self.gate.is_strained(index);
             if is_strained && let Err(wait_ms) = self.strained.check(self.now.ms) {
                 self.pauses.strained += 1;
                 return self.pause(at, wait_ms, "who clients are cannot be decided so fast");

@@ -82,7 +82,8 @@ impl Driver {
 
     /// Says once that everybody has gone.
     pub(super) fn report_stopped(&mut self) {
-        let quiet = self.conns.is_empty() && !self.out.is_congested();
+        let nobody = self.conns.is_empty() && self.newcomers.is_empty();
+        let quiet = nobody && !self.out.is_congested();
         if quiet && let Some(reply) = self.stopping.take() {
             let _ = reply.try_send(self.id.0);
         }

@@ -57,6 +57,13 @@ impl Closing {
 }
 
 impl Driver {
+    /// The peer has gone, or we have let it go: in its turn.
+    pub(super) fn line_up_to_leave(&mut self, slot: u32) {
+        if let Some(conn) = self.conns.get(slot) {
+            self.leavers.push_back((slot, conn.serial));
+        }
+    }
+
     /// The peer has gone: the shard is told.
     pub(super) fn lose(&mut self, slot: u32) {
         let conn = ConnId(slot);

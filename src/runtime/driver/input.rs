@@ -2,6 +2,7 @@
 
 use super::super::mail::{Mail, Passed};
 use super::Driver;
+use super::crowd::Newcomer;
 use crate::base::{ConnId, Peer};
 use crate::net::Connection;
 use crate::net::connection::{Received, Stage, discard, receive};
@@ -39,7 +40,7 @@ impl Driver {
             match self.mailbox.take() {
                 None => return,
                 Some(Mail::Batch(batch)) => self.batch = batch.into_iter(),
-                Some(Mail::Socket(passed)) => self.adopt(*passed),
+                Some(Mail::Socket(passed)) => self.newcomers.push_back(Newcomer::Passed(passed)),
                 Some(Mail::Ask(ask)) => self.answer(*ask),
             }
         }
@@ -146,7 +147,7 @@ impl Driver {
         if conn.stage == Stage::New || layers.is_some_and(Layers::is_costly) {
             // It stays listed, so that it stands in the line once.
             let serial = conn.serial;
-            self.line_up(slot, serial);
+            self.newcomers.push_back(Newcomer::Here(slot, serial));
             return 0;
         }
         if let Some(layers) = layers {
@@ -186,12 +187,8 @@ impl Driver {
                 count
             }
             Received::Nothing => 0,
-            Received::End if closing => {
-                self.release(slot);
-                0
-            }
             Received::End => {
-                self.lose(slot);
+                self.line_up_to_leave(slot);
                 0
             }
         }
@@ -238,7 +235,8 @@ impl Driver {
         }
     }
 
-    fn adopt(&mut self, passed: Passed) {
+    /// Takes a connection that another shard has handed over.
+    pub(super) fn adopt(&mut self, passed: Passed) {
         let layers = passed.layers.as_deref();
         let is_unsent = layers.is_some_and(|layers| !layers.unsent.is_empty());
         let is_ended = layers.is_some_and(|layers| layers.ended);

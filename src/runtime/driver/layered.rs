@@ -1,9 +1,5 @@
 //! Connections with layers between the socket and MQTT: TLS, WebSocket, PROXY. They are known to
 //! the shard only once all layers are up, so that it never hears of whoever just tries the door.
-//!
-//! Newcomers, whose next bytes may cost a TLS handshake or are a CONNECT, wait in a line of their
-//! own, of which a turn does no more than [`NEWCOMERS_TURN`] allows, and after it has written what
-//! others wait for: a storm of newcomers takes its time from the newcomers.
 
 use super::close::Closing;
 use super::{Driver, UNSENT_BYTES_MAX};
@@ -13,11 +9,7 @@ use crate::net::connection::{Received, Sent, Stage, receive, send};
 use crate::net::layer::{Layers, Why};
 use crate::shard::Input;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
 
-/// What newcomers may take of a turn. A step that has begun is done, so that a turn does one whole
-/// handshake (some 400 us) or some CONNECTs, and then looks at who is connected.
-const NEWCOMERS_TURN: Duration = Duration::from_micros(200);
 /// Connections that took too long and are turned away in a turn: a crowd is late together.
 const TURN_OVERDUE_MAX: usize = 32;
 /// MQTT that is wrapped at a time: what TLS has encrypted can only be sent.
@@ -70,39 +62,6 @@ impl Driver {
         self.openings.push_back(opening);
     }
 
-    /// Puts a connection into the line of newcomers.
-    pub(super) fn line_up(&mut self, slot: u32, serial: u32) {
-        self.newcomers.push_back((slot, serial));
-    }
-
-    /// Serves that line, within the budget of a turn. False: nobody was in it.
-    pub(super) fn serve_newcomers(&mut self) -> bool {
-        if self.newcomers.is_empty() || self.out.is_congested() {
-            return false;
-        }
-        let begun = Instant::now();
-        while let Some((slot, serial)) = self.newcomers.pop_front() {
-            let Some(conn) = self.conns.get_mut(slot).filter(|c| c.serial == serial) else {
-                continue;
-            };
-            let is_opening = conn.layers.as_deref().is_some_and(|l| !l.is_open());
-            if is_opening && conn.listed && !conn.is_closing() {
-                conn.listed = false;
-                self.receive_layered(slot);
-            } else {
-                if conn.stage == Stage::New {
-                    conn.stage = Stage::Open;
-                }
-                self.read(slot);
-            }
-            if begun.elapsed() >= NEWCOMERS_TURN {
-                return true;
-            }
-        }
-        self.newcomers.shrink_to(1024);
-        true
-    }
-
     /// Whether the layers of this connection let input in, which the caller has seen to be wanted.
     pub(super) fn has_room_back(layers: &Layers) -> bool {
         layers.unsent.len() <= UNSENT_BYTES_MAX
@@ -117,14 +76,14 @@ impl Driver {
             return 0;
         };
         if layers.ended {
-            self.lose(slot);
+            self.line_up_to_leave(slot);
             return 0;
         }
         let count = match receive(socket, &mut self.scratch) {
             Received::Bytes(count) => count,
             Received::Nothing => return 0,
             Received::End => {
-                self.lose(slot);
+                self.line_up_to_leave(slot);
                 return 0;
             }
         };

@@ -7,6 +7,7 @@
 mod accept;
 mod asks;
 mod close;
+mod crowd;
 mod input;
 mod layered;
 mod output;
@@ -29,6 +30,7 @@ use crate::routing::Directory;
 use crate::shard::{Effects, Envelope, Input, Shard};
 use close::Closing;
 use crossbeam_channel::Sender;
+use crowd::Newcomer;
 pub use sleep::Rest;
 use sleep::{Gathering, Share};
 use std::collections::{HashMap, VecDeque};
@@ -89,9 +91,9 @@ pub struct Driver {
     wire: Vec<u8>,
     doors: Arc<[Rules]>,
     tallies: Tallies,
-    /// Connections whose input may cost a TLS handshake or is a CONNECT, with their serials, in
-    /// order.
-    newcomers: VecDeque<(u32, u32)>,
+    /// Who comes and who has gone, in order: see [`crowd`].
+    newcomers: VecDeque<Newcomer>,
+    leavers: VecDeque<(u32, u32)>,
     /// Connections by when their layers have to be up, and their PROXY header to be there.
     openings: VecDeque<Closing>,
     proxies: VecDeque<Closing>,
@@ -170,6 +172,7 @@ impl Driver {
             doors: seat.doors,
             tallies: Tallies::default(),
             newcomers: VecDeque::new(),
+            leavers: VecDeque::new(),
             openings: VecDeque::new(),
             proxies: VecDeque::new(),
             listeners,
@@ -237,7 +240,7 @@ impl Driver {
         self.resume_listeners();
         self.carry_out();
         // Who is connected has what is his: what one newcomer costs only the next one waits for.
-        if self.serve_newcomers() {
+        if self.serve_crowd() {
             self.carry_out();
         }
         self.report_settled();

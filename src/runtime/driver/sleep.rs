@@ -211,8 +211,10 @@ impl Driver {
         {
             return true;
         }
-        let waiting =
-            !self.to_read.is_empty() || !self.dirty.is_empty() || !self.newcomers.is_empty();
+        let waiting = !self.to_read.is_empty()
+            || !self.dirty.is_empty()
+            || !self.newcomers.is_empty()
+            || !self.leavers.is_empty();
         waiting && !self.out.is_congested()
     }
 

@@ -1,0 +1,83 @@
+//! Who comes and who goes, of whom there may be thousands at once.
+//!
+//! Newcomers, whose next bytes may cost a TLS handshake or are a CONNECT, those whom another shard
+//! has handed over, and connections whose peer has gone wait in lines of their own. A turn does no
+//! more for them than [`CROWD_TURN`] allows, and after it has written what others wait for: a storm
+//! of them takes its time from itself.
+
+use super::super::mail::Passed;
+use super::Driver;
+use crate::net::connection::Stage;
+use std::time::{Duration, Instant};
+
+/// What those who come and go may take of a turn. A step that has begun is done, so that a turn
+/// does one whole handshake (some 400 us) or some CONNECTs and closes (some 10 us each), and then
+/// looks at who is connected.
+const CROWD_TURN: Duration = Duration::from_micros(100);
+
+/// Who waits to be let in.
+pub(super) enum Newcomer {
+    /// A connection of this shard with something to read: its slot and serial.
+    Here(u32, u32),
+    /// One that another shard has read the CONNECT of.
+    Passed(Box<Passed>),
+}
+
+impl Driver {
+    /// Serves both lines in turn, within the budget. False: nobody was there.
+    pub(super) fn serve_crowd(&mut self) -> bool {
+        if self.newcomers.is_empty() && self.leavers.is_empty() || self.out.is_congested() {
+            return false;
+        }
+        let begun = Instant::now();
+        loop {
+            let (newcomer, leaver) = (self.newcomers.pop_front(), self.leavers.pop_front());
+            let is_last = newcomer.is_none() && leaver.is_none();
+            if let Some(newcomer) = newcomer {
+                self.serve_newcomer(newcomer);
+            }
+            if let Some((slot, serial)) = leaver {
+                self.see_off(slot, serial);
+            }
+            if begun.elapsed() >= CROWD_TURN {
+                return true;
+            }
+            if is_last {
+                break;
+            }
+        }
+        self.newcomers.shrink_to(1024);
+        self.leavers.shrink_to(1024);
+        true
+    }
+
+    fn serve_newcomer(&mut self, newcomer: Newcomer) {
+        let (slot, serial) = match newcomer {
+            Newcomer::Here(slot, serial) => (slot, serial),
+            Newcomer::Passed(passed) => return self.adopt(*passed),
+        };
+        let Some(conn) = self.conns.get_mut(slot).filter(|c| c.serial == serial) else {
+            return;
+        };
+        let is_opening = conn.layers.as_deref().is_some_and(|l| !l.is_open());
+        if is_opening && conn.listed && !conn.is_closing() {
+            conn.listed = false;
+            self.receive_layered(slot);
+        } else {
+            if conn.stage == Stage::New {
+                conn.stage = Stage::Open;
+            }
+            self.read(slot);
+        }
+    }
+
+    /// Closes a connection at whose end somebody has been.
+    fn see_off(&mut self, slot: u32, serial: u32) {
+        let conn = self.conns.get(slot).filter(|conn| conn.serial == serial);
+        match conn.map(|conn| conn.is_closing()) {
+            Some(true) => self.release(slot),
+            Some(false) => self.lose(slot),
+            None => {}
+        }
+    }
+}
