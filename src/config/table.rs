@@ -235,8 +235,8 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
     auth.memo_s: Kind::Duration(Range::or_zero(86_400, "not at all")),
         Number(AUTH_MEMO_S_DEFAULT), Live, "s",
         "How long a password that was right is remembered, as a keyed hash in memory, so that a \
-         client that comes back costs no query and no hash. A change that a source hears of \
-         acts at once all the same.";
+         client that comes back costs no query and no hash, where the source does not hear of \
+         changes. Where it does they act at once, and this time begins only when it hears no more.";
     auth.memo_entries_max: Kind::Number(Range::of(1, 100_000_000)),
         Number(AUTH_MEMO_ENTRIES_DEFAULT), Live, "passwords",
         "Most passwords remembered.";

@@ -2,12 +2,14 @@
 //! changes what a source knows.
 
 use super::chain::{Chain, SourceStatus};
+use super::fits::Fits;
 use super::guard::{Ban, Bans, Pace, PaceOptions, Target};
+use super::hearing::Ear;
 use super::memo::{Memo, is_password};
 use super::pool::{self, Counter, Pool, Question};
 use super::source::{Judgement, Remember, Scope, Source};
 use crate::auth::{
-    Anonymous, AuthRequest, AuthStep, Authenticator, Grant, Identity, Revision, Verdict,
+    Anonymous, AuthRequest, AuthStep, Authenticator, Grant, Identity, Revision, Verdict, Whom,
 };
 use crate::base::{ConnId, ShardId};
 use crate::codec::ReasonCode;
@@ -49,6 +51,16 @@ pub struct Options {
     pub pace: PaceOptions,
 }
 
+impl Options {
+    /// Comparisons to keep in mind: a password each.
+    fn fits_max(&self) -> usize {
+        match self.memo_life.is_zero() {
+            true => 0,
+            false => self.memo_entries_max,
+        }
+    }
+}
+
 /// Who comes in by one listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Door {
@@ -69,6 +81,7 @@ pub struct Authority {
     /// Spares all others a look at the options.
     has_open_doors: AtomicBool,
     memo: Memo,
+    fits: Arc<Fits>,
     bans: Bans,
     pace: Pace,
     pool: Arc<Pool>,
@@ -77,6 +90,20 @@ pub struct Authority {
     /// any more: so what is said first also arrives first, and nothing old is said after it.
     changes: RwLock<()>,
     generation: AtomicU64,
+}
+
+/// What a source tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Something that it knows is different now.
+    Changed(Revision),
+    /// What was said by this ear's source until now may be different, and nobody has heard how:
+    /// passwords that are remembered are doubted.
+    Missed {
+        ear: Arc<Ear>,
+        /// Whether it was ever heard, so that clients that are in were let in by what was missed.
+        clients_too: bool,
+    },
 }
 
 /// A shard's way to the authority.
@@ -102,6 +129,7 @@ impl Authority {
             is_active: AtomicBool::new(false),
             has_open_doors: AtomicBool::new(options.doors.contains(&Door::Open)),
             memo: Memo::new(key, options.memo_entries_max, options.memo_life),
+            fits: Arc::new(Fits::new(key, options.fits_max())),
             bans,
             pace: Pace::new(options.pace),
             pool: Arc::new(Pool::new(options.waiting_max)),
@@ -143,6 +171,21 @@ impl Authority {
         self.shards.revise(Arc::new(revision));
     }
 
+    /// Obeys what a source tells.
+    pub fn hear(&self, news: News) {
+        let (ear, clients_too) = match news {
+            News::Changed(revision) => return self.changed(revision),
+            News::Missed { ear, clients_too } => (ear, clients_too),
+        };
+        let _alone = self.changes.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.fetch_add(1, Ordering::Release);
+        self.memo.doubt(&ear);
+        if clients_too {
+            let everybody = Revision::Recheck(Whom::everybody());
+            self.shards.revise(Arc::new(everybody));
+        }
+    }
+
     /// Bans a client id, a user or an address, and cuts those that are in.
     ///
     /// # Errors
@@ -173,6 +216,7 @@ impl Authority {
         self.pace.configure(options.pace);
         self.memo
             .configure(options.memo_entries_max, options.memo_life);
+        self.fits.configure(options.fits_max());
         *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
         self.change_chain(|chain| chain.in_order(&order));
     }
@@ -224,6 +268,10 @@ impl Authority {
         &self.pool
     }
 
+    pub(super) fn fits(&self) -> &Arc<Fits> {
+        &self.fits
+    }
+
     /// Asks the sources, on a thread that may block, and tells the shard. `None`: what was said
     /// changed as often as it was asked.
     pub(super) fn decide(&self, shard: ShardId, request: &AuthRequest) -> Option<Verdict> {
@@ -237,15 +285,33 @@ impl Authority {
             if self.generation.load(Ordering::Acquire) != generation {
                 continue;
             }
-            if let Judgement::Allow(grant, Remember::Password(scope)) = &judgement {
-                self.memo.keep(request, *scope, grant.clone());
-            }
+            let judgement = self.weigh(request, judgement);
             let verdict = self.verdict(request, judgement);
             self.answer(shard, request, verdict.clone());
             return Some(verdict);
         }
         self.answer(shard, request, Verdict::Refuse(ReasonCode::ServerBusy));
         None
+    }
+
+    /// Remembers what a source has said, or what was remembered stands in for what it cannot say.
+    fn weigh(&self, request: &AuthRequest, judgement: Judgement) -> Judgement {
+        match &judgement {
+            Judgement::Unavailable(_) => {
+                let found = self.memo.look_up(request);
+                let stands_in =
+                    found.map(|found| Judgement::Allow(Grant::clone(&found.grant), Remember::No));
+                return stands_in.unwrap_or(judgement);
+            }
+            Judgement::Allow(grant, remember) => {
+                if let Some(what) = remember.what() {
+                    self.memo.keep(request, what, grant.clone());
+                }
+            }
+            Judgement::Deny(_) | Judgement::Next => self.memo.drop_doubted(request),
+            Judgement::Challenge { .. } | Judgement::Stay => {}
+        }
+        judgement
     }
 
     /// Answers what the memo knows by now.
@@ -316,9 +382,15 @@ impl Authority {
     }
 
     fn door(&self, request: &AuthRequest) -> Door {
+        self.door_of(request.peer.listener)
+    }
+
+    fn door_of(&self, listener: u16) -> Door {
         let doors = &self.options().doors;
-        let door = doors.get(usize::from(request.peer.listener));
-        door.copied().unwrap_or_default()
+        doors
+            .get(usize::from(listener))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Whether the name that a source has found is banned, where it is not the one of CONNECT.
@@ -345,7 +417,7 @@ impl Authority {
         self.is_active.store(chain.is_active(), Ordering::Relaxed);
         self.generation.fetch_add(1, Ordering::Release);
         // What another chain has said is not what this one would say.
-        self.memo.forget(&crate::auth::Whom::everybody());
+        self.memo.forget(&Whom::everybody());
     }
 
     fn chain(&self) -> Arc<Chain> {
@@ -374,22 +446,31 @@ impl Authenticator for Gate {
         if is_open || !authority.is_active.load(Ordering::Relaxed) {
             return authority.unknown(request);
         }
-        match authority.memo.find(request) {
-            Some(grant) => Verdict::Allow(Grant::clone(&grant)),
+        match authority.memo.look_up(request) {
+            Some(found) if !found.is_doubted => Verdict::Allow(Grant::clone(&found.grant)),
+            // Who knows what was the password does not guess.
+            Some(_) => Verdict::Pending,
             None if request.step != AuthStep::Recheck
                 && authority.pace.is_held(request, Instant::now()) =>
             {
                 Verdict::Refuse(ReasonCode::ConnectionRateExceeded)
             }
-            None => Verdict::Pending,
+            None => {
+                // Who shows no password need not stand in line with those who do.
+                let judgement = authority.chain().judge_at_once(request);
+                judgement.map_or(Verdict::Pending, |said| authority.verdict(request, said))
+            }
         }
     }
 }
 
 impl Gate {
-    /// As [`Authority::is_strained`].
-    pub fn is_strained(&self) -> bool {
-        self.authority.is_active.load(Ordering::Relaxed) && self.authority.is_strained()
+    /// As [`Authority::is_strained`], for whoever comes in by this listener.
+    pub fn is_strained(&self, listener: u16) -> bool {
+        let authority = &self.authority;
+        authority.is_active.load(Ordering::Relaxed)
+            && authority.is_strained()
+            && authority.door_of(listener) != Door::Open
     }
 
     /// Puts a question that [`Authenticator::ask`] has left open to the sources.

@@ -1,6 +1,6 @@
 //! Clients by the certificate that they have proved to own.
 
-use super::source::{Judgement, Remember, Source};
+use super::source::{Judgement, Reach, Remember, Source};
 use crate::auth::{AuthRequest, Grant, Identity};
 use crate::base::CertificateName;
 
@@ -10,6 +10,10 @@ pub struct Certificates(pub CertificateName);
 impl Source for Certificates {
     fn name(&self) -> &'static str {
         "certificate"
+    }
+
+    fn reach(&self, _: &AuthRequest) -> Reach {
+        Reach::AtOnce
     }
 
     /// A client without a certificate, or whose certificate lacks the name, is for others to know.

@@ -1,13 +1,15 @@
 //! Files that a person writes: access rules for everybody, and users with hashed passwords.
 
 use super::hashing::verify;
-use super::source::{Judgement, Remember, Scope, Source};
+use super::hearing::Ear;
+use super::source::{Judgement, Reach, Remember, Scope, Source};
 use crate::auth::acl::{Action, Answer, Rule, Rules, Topics, Who, erlang};
 use crate::auth::{AuthRequest, AuthStep, Grant, PasswordFormat};
 use crate::codec::ReasonCode;
 use crate::limits::ACL_RULES_MAX;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -140,6 +142,8 @@ fn words<'a>(value: &'a DeValue<'_>) -> Result<Vec<&'a str>, String> {
 /// Users of a file with lines `name:hash`, the hash in argon2's or bcrypt's own form.
 pub struct PasswordFile {
     users: HashMap<Box<str>, (PasswordFormat, Box<str>)>,
+    /// It changes only when it is read again, as another one.
+    ear: Arc<Ear>,
 }
 
 impl PasswordFile {
@@ -163,7 +167,8 @@ impl PasswordFile {
                 ));
             }
         }
-        Ok(PasswordFile { users })
+        let ear = Ear::sharp();
+        Ok(PasswordFile { users, ear })
     }
 
     /// Who is not there any more in a later reading, or has another password.
@@ -207,6 +212,13 @@ impl Source for PasswordFile {
         })
     }
 
+    fn reach(&self, question: &AuthRequest) -> Reach {
+        match question.username.is_none() || question.method.is_some() {
+            true => Reach::Beyond,
+            false => Reach::Waits,
+        }
+    }
+
     fn judge(&self, question: &AuthRequest) -> Judgement {
         let name = question.username.as_deref();
         let Some((format, hash)) = name.and_then(|name| self.users.get(name)) else {
@@ -220,7 +232,10 @@ impl Source for PasswordFile {
         }
         let shown = question.password.as_deref().unwrap_or_default();
         match verify(*format, shown, hash, None) {
-            true => Judgement::Allow(Grant::default(), Remember::Password(Scope::default())),
+            true => {
+                let remember = Remember::WhileHeard(Scope::default(), self.ear.clone());
+                Judgement::Allow(Grant::default(), remember)
+            }
             false => Judgement::Deny(ReasonCode::BadUserNameOrPassword),
         }
     }

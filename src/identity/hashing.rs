@@ -11,6 +11,7 @@
 //! - Who waits for its helper looks how far it gets. Where that is next to nowhere, it does the
 //!   work itself, and for some seconds does not ask the helper at all.
 
+use super::fits::Fits;
 use super::threads;
 use crate::auth::PasswordFormat;
 use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
@@ -29,18 +30,41 @@ const STARVED_PART: u32 = 50;
 /// How long a thread then does the work itself.
 const HURRY: Duration = Duration::from_secs(10);
 
+/// How long to wait for a helper to begin. It does nothing before, but where others keep all
+/// processors the idle class may get none.
+const START_MAX: Duration = Duration::from_millis(500);
+
 /// Whether `shown` is the password that `stored` was made of, as
-/// [`PasswordFormat::verify`]; a form that takes its time gives way to everything else.
+/// [`PasswordFormat::verify`]; a form that takes its time gives way to everything else, and is not
+/// gone through again where it came out well before.
 pub fn verify(format: PasswordFormat, shown: &[u8], stored: &str, salt: Option<&str>) -> bool {
     if !format.is_slow() {
         return format.verify(shown, stored, salt);
     }
-    let (shown, stored, salt) = (shown.to_vec(), stored.to_owned(), salt.map(str::to_owned));
-    let work: Work = Arc::new(move || format.verify(&shown, &stored, salt.as_deref()));
-    HELPER.with_borrow_mut(|helper| helper.run(&work))
+    FITS.with_borrow(|fits| {
+        let fit = fits
+            .as_ref()
+            .map(|fits| (fits, fits.fit(format, shown, stored, salt)));
+        if fit.as_ref().is_some_and(|(fits, fit)| fits.has(fit)) {
+            return true;
+        }
+        let (shown, stored, salt) = (shown.to_vec(), stored.to_owned(), salt.map(str::to_owned));
+        let work: Work = Arc::new(move || format.verify(&shown, &stored, salt.as_deref()));
+        let is_right = HELPER.with_borrow_mut(|helper| helper.run(&work));
+        if let Some((fits, fit)) = fit.filter(|_| is_right) {
+            fits.keep(fit);
+        }
+        is_right
+    })
+}
+
+/// The calling thread keeps in mind with others what came out well.
+pub fn share(fits: Arc<Fits>) {
+    FITS.set(Some(fits));
 }
 
 thread_local! {
+    static FITS: RefCell<Option<Arc<Fits>>> = const { RefCell::new(None) };
     /// Of this thread, from its first slow hash on. It ends when this thread does.
     static HELPER: RefCell<Helper> = RefCell::default();
 }
@@ -80,7 +104,11 @@ impl Helper {
     fn ask(&mut self, work: &Work, begun: Instant) -> Option<bool> {
         let line = match self.line.take() {
             Some(line) => line,
-            None => Line::start().ok()?,
+            None => Line::start()
+                .inspect_err(|error| {
+                    crate::log_limited!(warn, 1, "hashes are not left to the idle class: {error}");
+                })
+                .ok()?,
         };
         let used_before = line.used();
         let (reply, result) = bounded(1);
@@ -117,7 +145,11 @@ impl Line {
                 }
             }
         })?;
-        let thread = told.recv().map_err(io::Error::other)?;
+        let late = |_| {
+            let ms = START_MAX.as_millis();
+            io::Error::other(format!("a helper got no processor within {ms} ms"))
+        };
+        let thread = told.recv_timeout(START_MAX).map_err(late)?;
         Ok(Line { jobs, thread })
     }
 

@@ -7,9 +7,11 @@ pub mod certificate;
 mod chain;
 pub mod claims;
 pub mod files;
+mod fits;
 pub mod guard;
 mod hashing;
 mod health;
+mod hearing;
 pub mod http;
 mod journal;
 pub mod jwt;
@@ -23,10 +25,11 @@ mod threads;
 pub mod users;
 mod web;
 
-pub use authority::{Authority, Door, Gate, Options, Shards};
+pub use authority::{Authority, Door, Gate, News, Options, Shards};
 pub use chain::{Chain, SourceStatus};
+pub use hearing::Ear;
 pub use memo::Memo;
-pub use source::{Judgement, Remember, Scope, Source};
+pub use source::{Judgement, Reach, Remember, Scope, Source};
 
 #[cfg(test)]
 pub(crate) use source::tests::question as test_question;

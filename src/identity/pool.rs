@@ -6,7 +6,7 @@
 
 use super::authority::Authority;
 use super::memo::Tag;
-use super::threads;
+use super::{hashing, threads};
 use crate::auth::{AuthRequest, AuthStep, Verdict};
 use crate::base::ShardId;
 use crate::codec::ReasonCode;
@@ -187,6 +187,7 @@ pub fn start(authority: &Arc<Authority>, threads: usize) -> io::Result<()> {
 }
 
 fn work(authority: &Authority, is_fair: bool) {
+    hashing::share(authority.fits().clone());
     let pool = authority.pool();
     let mut rechecks_first = false;
     while let Some(question) = pool.next(rechecks_first) {

@@ -1,7 +1,9 @@
 //! What every source of identities is to the chain.
 
+use super::hearing::Ear;
 use crate::auth::{AuthRequest, Grant};
 use crate::codec::ReasonCode;
+use std::sync::Arc;
 
 /// Knows some clients. It is called on threads where it may block, by several of them at once; a
 /// call that takes longer than the deadline of its question has answered nobody.
@@ -23,6 +25,12 @@ pub trait Source: Send + Sync {
     /// does not tell names apart. False: it would be none to speak of.
     fn pretend(&self, _: &AuthRequest) -> bool {
         false
+    }
+
+    /// Whether it may know a client that shows what this question has, and whether it has to wait
+    /// for something before it can say. Called on shards' threads, of questions without a password.
+    fn reach(&self, _: &AuthRequest) -> Reach {
+        Reach::Waits
     }
 
     /// Whether it can say of a client that is in whether it still may be. A token, once shown, is
@@ -58,14 +66,39 @@ pub enum Judgement {
     Unavailable(String),
 }
 
-/// Whether the password may be remembered as right, for as long as `auth.memo_s` says and the grant
-/// lasts, so that the next connect with it asks nobody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What it takes to ask a source about a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It knows nobody who shows no more than this one.
+    Beyond,
+    /// It says at once.
+    AtOnce,
+    /// It may have to wait: for a database, or for a hash.
+    Waits,
+}
+
+/// Whether the password may be remembered as right, as long as the grant lasts, so that the next
+/// connect with it asks nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Remember {
     #[default]
     No,
-    /// The same password is good for connects that agree in these.
+    /// The same password is good for connects that agree in these, for as long as `auth.memo_s`
+    /// says.
     Password(Scope),
+    /// The same, and that time begins only when nothing is heard any more of what changes.
+    WhileHeard(Scope, Arc<Ear>),
+}
+
+impl Remember {
+    /// What is remembered, if anything.
+    pub(super) fn what(&self) -> Option<(Scope, Option<&Arc<Ear>>)> {
+        match self {
+            Remember::No => None,
+            Remember::Password(scope) => Some((*scope, None)),
+            Remember::WhileHeard(scope, ear) => Some((*scope, Some(ear))),
+        }
+    }
 }
 
 /// What beside user name and password a verdict depended on.

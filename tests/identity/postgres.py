@@ -107,8 +107,10 @@ class PgBouncer:
 
 
 class Postgres:
-    def __init__(self):
+    def __init__(self, is_idle=False):
+        """`is_idle`: it gets what everybody else leaves of the processors."""
         self.process = None
+        self.is_idle = is_idle
         self.folder = tempfile.mkdtemp(prefix="ringmq-pg-")
         self.data = os.path.join(self.folder, "data")
         self.port = free_port()
@@ -164,7 +166,8 @@ class Postgres:
     # Life
 
     def start(self):
-        command = [os.path.join(binaries(), "postgres"), "-D", self.data]
+        command = ["chrt", "--idle", "0"] if self.is_idle else []
+        command += [os.path.join(binaries(), "postgres"), "-D", self.data]
         command += ["-p", str(self.port), "-k", self.folder]
         with open(os.path.join(self.folder, "log"), "ab") as log:
             self.process = subprocess.Popen(
@@ -189,7 +192,7 @@ class Postgres:
 
     def kill(self):
         """As a machine does that loses its power."""
-        for pid in self._tree():
+        for pid in self.tree():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE_S)
@@ -197,11 +200,11 @@ class Postgres:
 
     def pause(self):
         """Everybody stays connected, nobody answers."""
-        for pid in self._tree():
+        for pid in self.tree():
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self):
-        for pid in self._tree():
+        for pid in self.tree():
             os.kill(pid, signal.SIGCONT)
 
     def is_running(self):
@@ -212,7 +215,7 @@ class Postgres:
         self.process.wait(PATIENCE_S)
         self.process = None
 
-    def _tree(self):
+    def tree(self):
         """The server's process, then those that it has started."""
         pids = [self.process.pid]
         for entry in os.listdir("/proc"):

@@ -1,6 +1,13 @@
 #!/usr/bin/env python3
-"""What a storm costs: a fleet whose passwords are bcrypt in a real PostgreSQL comes twice, beside
-clients that are connected and exchange messages. Prints a line of JSON for each part."""
+"""What a storm costs: a fleet whose passwords are bcrypt in a real PostgreSQL comes, is cut off and
+comes again, beside clients that are connected and exchange messages. Prints a line of JSON for each
+part.
+
+In the field a fleet and a database have processors of their own. Here they share the broker's, so
+they run in the idle class (SCHED_IDLE), in which Linux gives them what broker and probe leave, unless
+`--crowd-class other` says that they compete. The probe's clients would have processors of their own as
+well: its process goes before the broker (SCHED_FIFO) where the system allows it, since otherwise its
+times are those of its own wake-ups. Both is said in the first line that is printed."""
 
 import argparse
 import json
@@ -8,7 +15,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import types
 
@@ -16,18 +22,20 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import suite  # noqa: E402
 import test_storm  # noqa: E402
-from fleet import Fleet  # noqa: E402
+from fleet import Fleet, cpu_seconds  # noqa: E402
 from postgres import Postgres  # noqa: E402
 from rig import Rig  # noqa: E402
 
 SETTINGS = """
 [auth]
 allow_anonymous = "true"
-memo_s = "1d"
 """
 
 
 QUIET_S = 20
+# A fleet that is cut off is some work that is not the storm's: it has seconds of its own.
+REST_S = 3
+SHORT_S = 4
 
 
 class Traffic:
@@ -40,6 +48,7 @@ class Traffic:
         command += ["--warm-up", "0", "--duration", str(2 * options.within + 10 * QUIET_S)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        self.goes_first = goes_first(self.process.pid)
         self.began = time.monotonic()
         self.parts = {}
 
@@ -54,10 +63,10 @@ class Traffic:
         rows = list(zip(*(whole["timeline"][key] for key in ("at_s", "p99_us", "delivered_per_s"))))
         found = {}
         for name, (begin, end) in self.parts.items():
-            # A row is about the second before it; the part's first and last are others' as well.
-            inside = [row for row in rows if begin + 1 < row[0] < end] or [
-                row for row in rows if begin < row[0] < end + 1
-            ]
+            # A row is about the second before it; a long part's first and last are others' as well,
+            # and a short one has no second of its own.
+            edge = 0 if end - begin > SHORT_S else 1
+            inside = [row for row in rows if begin + 1 - edge < row[0] < end + edge]
             times = sorted(row[1] / 1000 for row in inside)
             found[name] = {
                 "seconds": len(times),
@@ -74,6 +83,38 @@ class Traffic:
         self.process.wait()
 
 
+class Machine:
+    """What the machine does beside us, from now on."""
+
+    def __init__(self, ours):
+        self.ours = ours
+        self.began = self._look()
+
+    def told(self):
+        now = self._look()
+        seconds, busy, stolen, own = (after - before for after, before in zip(now, self.began))
+        return {
+            "others_cores": round(max(0, busy - own) / seconds, 2),
+            "stolen_cores": round(stolen / seconds, 2),
+        }
+
+    def _look(self):
+        with open("/proc/stat") as stat:
+            user, nice, system, _idle, _wait, irq, soft, stolen = map(int, stat.readline().split()[1:9])
+        own = sum(cpu_seconds(pid) for pid in self.ours)
+        return time.monotonic(), (user + nice + system + irq + soft) / 100, stolen / 100, own
+
+
+def goes_first(pid):
+    """Puts a process before all others; whether that is allowed."""
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setscheduler(int(thread), os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    return True
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--broker", required=True, help="the ringmq binary")
@@ -82,12 +123,15 @@ def main():
     parser.add_argument("--cost", type=int, default=10, help="of bcrypt")
     parser.add_argument("--rate", type=int, default=1000, help="messages a second beside it")
     parser.add_argument("--within", type=int, default=3600, help="seconds for a storm")
+    parser.add_argument("--returns", type=int, default=8, help="storms after the first one")
+    parser.add_argument("--crowd-class", choices=["idle", "other"], default="idle")
     options = parser.parse_args()
 
     def tell(part, **figures):
         print(json.dumps({"part": part, **figures}), flush=True)
 
-    with Postgres() as postgres, suite.Context(None, suite.CASES[0]) as context:
+    is_idle = options.crowd_class == "idle"
+    with Postgres(is_idle=is_idle) as postgres, suite.Context(None, suite.CASES[0]) as context:
         postgres.reset("pgsql_notify.sql")
         test_storm.fill(postgres, options.clients, options.cost)
         postgres.log_statements()
@@ -99,20 +143,28 @@ def main():
         traffic = Traffic(options, rig.port)
         context.callback(traffic.kill)
 
+        tell("classes", crowd=options.crowd_class, probe_first=traffic.goes_first)
+
         def quiet(part):
             began = time.monotonic()
             time.sleep(QUIET_S)
             traffic.part(part, began)
 
         quiet("quiet")
-        # The clients have this machine's cores, too, which they would not in a fleet.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
-        for part in ("first storm", "second storm"):
+        if is_idle:
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        for number in range(1 + options.returns):
+            part = f"return {number}" if number else "first storm"
+            machine = Machine([rig.process.pid, traffic.process.pid, os.getpid(), *postgres.tree()])
             began = time.monotonic()
             cost = test_storm.run(postgres, rig, fleet, options.within)
             traffic.part(part, began)
-            tell(part, **cost)
+            tell(part, **cost, **machine.told())
+            time.sleep(REST_S)
+            began = time.monotonic()
             fleet.close()
+            traffic.part(f"cut off after {part}", began)
+            time.sleep(REST_S)
         # What else runs on this machine may have changed meanwhile.
         quiet("quiet again")
         parts, whole = traffic.end()

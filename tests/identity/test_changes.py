@@ -3,7 +3,9 @@
 import os
 import time
 
-from postgres import ROOT
+import bcrypt
+from fleet import cpu_seconds
+from postgres import ROOT, quoted
 from rig import Rig
 from suite import case, equal, holds
 
@@ -122,6 +124,124 @@ def what_changed_while_nobody_listened(context):
     client.wait_end()
     stays.ping()
     equal([rig.code("u", "p"), rig.code("v", "p")], [4, 0])
+
+
+# A hash of this cost takes a quarter of a second, and a query some milliseconds.
+SLOW = 12
+HASH_S = 0.1
+
+
+def slow_user(postgres, name, password):
+    stored = bcrypt.hashpw(password.encode(), bcrypt.gensalt(SLOW)).decode()
+    postgres.sql(
+        f"DELETE FROM mqtt_user WHERE username = '{name}';"
+        f"INSERT INTO mqtt_user (username, password) VALUES ('{name}', {quoted(stored)})"
+    )
+
+
+class Cost:
+    """What the broker and the database do for clients."""
+
+    def __init__(self, rig, postgres):
+        self.rig, self.postgres = rig, postgres
+
+    def of(self, *client):
+        """The code of a client, whether anybody hashed for it, and the statements that it took."""
+        statements, cpu = self.postgres.statements(), cpu_seconds(self.rig.process.pid)
+        code = self.rig.code(*client)
+        hashed = cpu_seconds(self.rig.process.pid) - cpu > HASH_S
+        return code, hashed, self.postgres.statements() - statements
+
+
+def cut_and_wait(postgres, rig, meanwhile="SELECT 1"):
+    """The connection that listens is lost; what changes before there is another, nobody tells."""
+    start = len(rig.log())
+    postgres.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mqtt';"
+        f"ALTER TABLE mqtt_user DISABLE TRIGGER USER; {meanwhile};"
+        "ALTER TABLE mqtt_user ENABLE TRIGGER USER"
+    )
+    rig.wait_log("listening for changes; some may have been missed", start)
+
+
+@case()
+def what_is_remembered_is_doubted_and_not_hashed_again(context):
+    """A lost connection costs a query each, no hash; and a password that changed is noticed."""
+    postgres = context.lab.postgres
+    for name in ("u", "v"):
+        slow_user(postgres, name, "p")
+    postgres.log_statements()
+    rig = Rig(context, password_hash="bcrypt", keepalive="60s").load()
+    rig.wait_log("listening for changes")
+    cost = Cost(rig, postgres)
+    code, hashed, statements = cost.of("u", "p", "u")
+    holds(code == 0 and hashed and statements >= 1, (code, hashed, statements))
+    equal([rig.code("v", "p", "v"), cost.of("u", "p", "u")], [0, (0, False, 0)])
+    stored = bcrypt.hashpw(b"q", bcrypt.gensalt(SLOW)).decode()
+    cut_and_wait(
+        postgres, rig, f"UPDATE mqtt_user SET password = {quoted(stored)} WHERE username = 'v'"
+    )
+    code, hashed, statements = cost.of("u", "p", "u")
+    holds(code == 0 and not hashed and statements >= 1, (code, hashed, statements))
+    equal(cost.of("u", "p", "u"), (0, False, 0))
+    # The old password is hashed, since what is stored is another, and is wrong.
+    code, hashed, statements = cost.of("v", "p", "v")
+    holds(code == 4 and hashed and statements >= 1, (code, hashed, statements))
+    equal([rig.code("v", "q", "v"), rig.code("u", "wrong", "u")], [0, 4])
+
+
+@case()
+def what_is_doubted_stands_in_for_a_database_that_is_away(context):
+    postgres, rig = begin(context)
+    equal([rig.code("u", "p", "u"), rig.code("v", "p", "v")], [0, 0])
+    cut_and_wait(postgres, rig, "UPDATE mqtt_user SET password = 'q' WHERE username = 'v'")
+    # Asked now, it is wrong, and is so when nobody can be asked.
+    equal(rig.code("v", "p", "v"), 4)
+    postgres.kill()
+    equal([rig.code("u", "p", "u"), rig.code("v", "p", "v"), rig.code("u", "wrong", "u")], [0, 3, 3])
+    postgres.start()
+    rig.wait_code(0, "v", "q", within=8)
+
+
+@case()
+def what_is_heard_of_is_remembered_beyond_its_time(context):
+    postgres = context.lab.postgres
+    slow_user(postgres, "u", "p")
+    postgres.log_statements()
+    settings = "[auth]\nmemo_s = 1\n"
+    rig = Rig(context, password_hash="bcrypt", keepalive="60s", settings=settings).load()
+    rig.wait_log("listening for changes")
+    equal(rig.code("u", "p", "u"), 0)
+    time.sleep(2.5)
+    cost = Cost(rig, postgres)
+    equal(cost.of("u", "p", "u"), (0, False, 0))
+    slow_user(postgres, "u", "q")
+    until(lambda: rig.code("u", "q", "u") == 0, "the new password")
+    equal(rig.code("u", "p", "u"), 4)
+
+
+@case()
+def what_no_trigger_tells_of_is_asked_for_again(context):
+    """The query reads a table without triggers, beside those that have them."""
+    postgres = context.lab.postgres
+    slow_user(postgres, "u", "p")
+    postgres.sql("CREATE TABLE tenants AS SELECT 'u' AS username, true AS pays")
+    postgres.sql("GRANT ALL ON tenants TO mqtt; CREATE VIEW paying AS SELECT * FROM tenants WHERE pays")
+    postgres.sql("GRANT ALL ON paying TO mqtt")
+    postgres.log_statements()
+    query = "select password from mqtt_user join paying using (username) where username = '%u'"
+    settings = "[auth]\nmemo_s = 1\n"
+    rig = Rig(
+        context, password_hash="bcrypt", auth_query=query, keepalive="60s", settings=settings
+    ).load()
+    rig.wait_log("auth_query reads public.tenants, of which no trigger tells")
+    equal(rig.code("u", "p", "u"), 0)
+    time.sleep(1.5)
+    # A query, and no hash.
+    code, hashed, statements = Cost(rig, postgres).of("u", "p", "u")
+    holds(code == 0 and not hashed and statements >= 1, (code, hashed, statements))
+    postgres.sql("UPDATE tenants SET pays = false")
+    rig.wait_code(4, "u", "p", within=3)
 
 
 @case()

@@ -1,6 +1,7 @@
 //! The authority over sources that a test holds in its hand.
 
 use super::super::chain::number_of;
+use super::super::source::Reach;
 use super::super::source::tests::question;
 use super::*;
 use crate::auth::Whom;
@@ -16,9 +17,9 @@ enum Heard {
     Revision(Arc<Revision>),
 }
 
-struct Ear(Sender<Heard>);
+struct Post(Sender<Heard>);
 
-impl Shards for Ear {
+impl Shards for Post {
     fn answer(&self, _: ShardId, (_, attempt): (ConnId, u32), verdict: Verdict) {
         self.0.send(Heard::Verdict(attempt, verdict)).unwrap();
     }
@@ -37,6 +38,13 @@ struct Hand {
 impl Source for Hand {
     fn name(&self) -> &'static str {
         "users"
+    }
+
+    fn reach(&self, request: &AuthRequest) -> Reach {
+        match request.username {
+            Some(_) => Reach::Waits,
+            None => Reach::Beyond,
+        }
     }
 
     fn judge(&self, _: &AuthRequest) -> Judgement {
@@ -80,7 +88,7 @@ fn world(options: Options) -> World {
         answers,
     });
     let bans = Bans::open(std::path::Path::new("/nowhere")).unwrap();
-    let authority = Authority::start(options, &[1; 32], bans, Box::new(Ear(tell))).unwrap();
+    let authority = Authority::start(options, &[1; 32], bans, Box::new(Post(tell))).unwrap();
     authority.set_source(source.clone());
     World {
         gate: authority.gate(ShardId(0)),
@@ -260,6 +268,67 @@ fn a_source_that_is_down_is_no_reason_to_doubt_a_password() {
     assert_eq!(world.hear(), Heard::Verdict(2, unavailable));
     assert!(world.authority.is_strained());
     assert_eq!(world.gate.ask(&question("known", "p", "c")), admitted());
+}
+
+#[test]
+fn what_may_have_changed_is_asked_and_stands_in_for_no_answer() {
+    let mut world = world(options());
+    let ear = Ear::sharp();
+    let heard = || {
+        let remember = Remember::WhileHeard(Scope::default(), ear.clone());
+        Judgement::Allow(Grant::default(), remember)
+    };
+    for (attempt, user) in [(1, "u"), (2, "v")] {
+        world.say.send(heard()).unwrap();
+        world.put(question(user, "p", "c"), attempt);
+        assert_eq!(world.hear(), Heard::Verdict(attempt, admitted()));
+    }
+    ear.end();
+    assert_eq!(world.gate.ask(&question("u", "p", "c")), admitted());
+    world.authority.hear(News::Missed {
+        ear: ear.clone(),
+        clients_too: true,
+    });
+    ear.begin();
+    let everybody = Revision::Recheck(Whom::everybody());
+    assert_eq!(world.hear(), Heard::Revision(Arc::new(everybody)));
+    let no_answer = || Judgement::Unavailable("refused".into());
+    world.say.send(no_answer()).unwrap();
+    world.put(question("u", "p", "c"), 3);
+    assert_eq!(world.hear(), Heard::Verdict(3, admitted()));
+    let bad = ReasonCode::BadUserNameOrPassword;
+    world.say.send(Judgement::Deny(bad)).unwrap();
+    world.put(question("v", "p", "c"), 4);
+    assert_eq!(world.hear(), Heard::Verdict(4, Verdict::Refuse(bad)));
+    // From then on it is not the password any more.
+    world.say.send(no_answer()).unwrap();
+    world.put(question("v", "p", "c"), 5);
+    let unavailable = Verdict::Refuse(ReasonCode::ServerUnavailable);
+    assert_eq!(world.hear(), Heard::Verdict(5, unavailable));
+    world.say.send(heard()).unwrap();
+    world.put(question("u", "p", "c"), 6);
+    assert_eq!(world.hear(), Heard::Verdict(6, admitted()));
+    assert_eq!(world.gate.ask(&question("u", "p", "c")), admitted());
+}
+
+#[test]
+fn who_shows_no_password_does_not_stand_in_line() {
+    let mut world = world(Options {
+        anonymous: Anonymous::Everywhere,
+        ..options()
+    });
+    for attempt in 0..4 {
+        world.put(question(&attempt.to_string(), "p", "c"), attempt);
+    }
+    world.wait_asked(2);
+    let mut asked = question("", "", "c");
+    (asked.username, asked.password) = (None, None);
+    let anonymous = Verdict::Allow(Grant::anonymous());
+    assert_eq!(world.gate.ask(&asked), anonymous);
+    asked.username = Some("u".into());
+    assert_eq!(world.gate.ask(&asked), Verdict::Pending);
+    assert_eq!(world.source.asked.load(Ordering::SeqCst), 2);
+    world.say.send(allow()).unwrap();
 }
 
 #[test]

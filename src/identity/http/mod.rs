@@ -9,7 +9,7 @@ pub use options::Options;
 use serde_json::{Map, Value};
 
 use super::web::{Call, Web};
-use super::{Judgement, Source};
+use super::{Judgement, Reach, Source};
 use crate::auth::{AuthRequest, AuthStep};
 use options::{Form, Method};
 
@@ -81,11 +81,18 @@ impl Source for Plugin {
         false
     }
 
-    fn judge(&self, question: &AuthRequest) -> Judgement {
+    fn reach(&self, question: &AuthRequest) -> Reach {
         let is_nobody = question.username.is_none() && question.password.is_none();
         match question.step == AuthStep::Recheck || question.method.is_some() || is_nobody {
-            true => Judgement::Next,
-            false => self.ask(question),
+            true => Reach::Beyond,
+            false => Reach::Waits,
+        }
+    }
+
+    fn judge(&self, question: &AuthRequest) -> Judgement {
+        match self.reach(question) {
+            Reach::Beyond => Judgement::Next,
+            Reach::AtOnce | Reach::Waits => self.ask(question),
         }
     }
 }

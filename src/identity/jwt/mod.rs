@@ -14,7 +14,7 @@ use jsonwebtoken::{Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
 use super::claims;
-use super::{Judgement, Remember, Source};
+use super::{Judgement, Reach, Remember, Source};
 use crate::auth::{AuthRequest, AuthStep, Grant, Identity, Rules};
 use crate::codec::ReasonCode;
 use keys::{Key, Keys};
@@ -59,11 +59,7 @@ impl Plugin {
     }
 
     fn decide(&self, request: &AuthRequest) -> Judgement {
-        let token = match self.options.from {
-            Field::Password => request.password.as_deref(),
-            Field::Username => request.username.as_deref().map(str::as_bytes),
-        };
-        let Some(token) = token.filter(|token| looks_like_one(token)) else {
+        let Some(token) = self.token(request) else {
             return Judgement::Next;
         };
         let Ok(header) = decode_header(token) else {
@@ -97,6 +93,15 @@ impl Plugin {
             }
         }
         refused
+    }
+
+    fn token<'a>(&self, request: &'a AuthRequest) -> Option<&'a [u8]> {
+        let token = match self.options.from {
+            Field::Password => request.password.as_deref(),
+            Field::Username => request.username.as_deref().map(str::as_bytes),
+        };
+        let is_asked = request.step != AuthStep::Recheck && request.method.is_none();
+        token.filter(|token| is_asked && looks_like_one(token))
     }
 
     fn validation(&self, key: &Key) -> Validation {
@@ -178,11 +183,15 @@ impl Source for Plugin {
         false
     }
 
-    fn judge(&self, question: &AuthRequest) -> Judgement {
-        match question.step == AuthStep::Recheck || question.method.is_some() {
-            true => Judgement::Next,
-            false => self.decide(question),
+    fn reach(&self, question: &AuthRequest) -> Reach {
+        match self.token(question) {
+            Some(_) => Reach::Waits,
+            None => Reach::Beyond,
         }
+    }
+
+    fn judge(&self, question: &AuthRequest) -> Judgement {
+        self.decide(question)
     }
 }
 

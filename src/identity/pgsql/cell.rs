@@ -77,6 +77,7 @@ impl<'a> FromSql<'a> for Cell {
                         | Type::NAME
                         | Type::UNKNOWN
                         | Type::BYTEA
+                        | Type::JSON
                 ) || type_.name() == "citext"
             }
             _ => false,

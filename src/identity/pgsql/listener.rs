@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use super::health::Health;
+use super::hearsay;
 use super::mirror::{LOAD_MAX, Mirror};
 use super::notes::{CHANNEL, Changes};
 use super::options::Options;
@@ -17,7 +18,7 @@ use super::session::{Connector, Session};
 use super::source::look_up;
 use crate::auth::{Revision, Whom};
 use crate::codec::ReasonCode;
-use crate::identity::threads;
+use crate::identity::{Ear, News, threads};
 
 /// How soon the thread sees that it is to end.
 const LOOK_UP: Duration = Duration::from_millis(500);
@@ -31,7 +32,7 @@ const HAS_TRIGGERS: &str = "select count(distinct tgname) >= 2 from pg_trigger \
                             and tgenabled <> 'D'";
 
 /// Carries out what does not hold any more.
-pub type Tell = Arc<dyn Fn(Revision) + Send + Sync>;
+pub type Tell = Arc<dyn Fn(News) + Send + Sync>;
 
 /// The thread; dropping this ends it.
 pub struct Listener {
@@ -44,6 +45,7 @@ pub struct Hearing {
     pub connector: Arc<Connector>,
     pub health: Arc<Health>,
     pub mirror: Option<Arc<Mirror>>,
+    pub ear: Arc<Ear>,
     pub tell: Tell,
 }
 
@@ -78,6 +80,7 @@ impl Hearing {
                 pause = Duration::from_millis(100);
                 self.hear(&mut session, &mut is_first, over)
             });
+            self.ear.end();
             if let Some(mirror) = &self.mirror {
                 mirror.set_live(false);
             }
@@ -101,9 +104,8 @@ impl Hearing {
         let hears = self.begin(session, soon())?;
         // Listening comes first, so that nothing falls between it and what is read now.
         self.read_tables(session, hears)?;
-        if !*is_first && hears {
-            // Whatever changed meanwhile was told to nobody.
-            self.announce(&Changes::everything());
+        if hears {
+            self.begin_to_hear(session, *is_first, soon())?;
         }
         *is_first = false;
         let mut last_word = Instant::now();
@@ -121,6 +123,11 @@ impl Hearing {
                 let finds_triggers = has_triggers(session, soon())?;
                 if self.options.can_hear() && finds_triggers != hears {
                     // They were made or dropped: begin anew, with whatever was missed.
+                    return Ok(());
+                }
+                let is_partly_deaf = hears && !self.ear.hears();
+                if is_partly_deaf && hearsay::unheard_of(session, &self.options, soon())?.is_none()
+                {
                     return Ok(());
                 }
                 last_word = Instant::now();
@@ -144,15 +151,45 @@ impl Hearing {
         let patient = format!("set statement_timeout = {}", LOAD_MAX.as_millis());
         session.query((&patient, &[]), deadline, |_| true)?;
         let has_triggers = has_triggers(session, deadline)?;
-        let name = self.health.name();
-        match has_triggers {
-            true => tracing::info!("{name}: listening for changes"),
-            false => tracing::info!(
-                "{name}: no triggers (etc/sql/pgsql_notify.sql): changes act when what is \
-                 remembered is over"
-            ),
+        if !has_triggers {
+            tracing::info!(
+                "{}: no triggers (etc/sql/pgsql_notify.sql): changes act when what is \
+                 remembered is over",
+                self.health.name()
+            );
         }
         Ok(has_triggers)
+    }
+
+    /// Whatever changed until now was told to nobody: what is remembered is doubted, and who is in
+    /// is asked about again. From here on nothing is missed of the tables that have triggers.
+    fn begin_to_hear(
+        &self,
+        session: &mut Session,
+        is_first: bool,
+        deadline: Instant,
+    ) -> Result<(), Failure> {
+        let unheard = hearsay::unheard_of(session, &self.options, deadline)?;
+        (self.tell)(News::Missed {
+            ear: self.ear.clone(),
+            clients_too: !is_first,
+        });
+        let name = self.health.name();
+        let missed = match is_first {
+            true => "",
+            false => "; some may have been missed, so everybody is asked about again",
+        };
+        match unheard {
+            None => {
+                self.ear.begin();
+                tracing::info!("{name}: listening for changes{missed}");
+            }
+            Some(what) => tracing::warn!(
+                "{name}: listening for changes{missed}, but {what}, of which no trigger tells: \
+                 changes there act when what is remembered is over (auth.memo_s)"
+            ),
+        }
+        Ok(())
     }
 
     fn read_tables(&self, session: &mut Session, is_live: bool) -> Result<(), Failure> {
@@ -232,10 +269,11 @@ impl Hearing {
         }
         tracing::info!("{}: changed: {}", self.health.name(), changes);
         if !kicked.is_empty() {
-            (self.tell)(Revision::Kick(kicked, ReasonCode::NotAuthorized));
+            let kick = Revision::Kick(kicked, ReasonCode::NotAuthorized);
+            (self.tell)(News::Changed(kick));
         }
         if !again.is_empty() {
-            (self.tell)(Revision::Recheck(again));
+            (self.tell)(News::Changed(Revision::Recheck(again)));
         }
     }
 }

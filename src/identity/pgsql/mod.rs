@@ -6,6 +6,7 @@
 mod cell;
 mod failure;
 mod health;
+mod hearsay;
 mod listener;
 mod mirror;
 mod notes;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::auth::AuthRequest;
-use crate::identity::{Judgement, Source};
+use crate::identity::{Ear, Judgement, Reach, Source};
 use failure::Failure;
 use health::Health;
 use listener::{Hearing, Listener};
@@ -59,6 +60,7 @@ impl Plugin {
         let name = format!("PostgreSQL at {}", options.server);
         let health = Arc::new(Health::new(name));
         let mirror = options.mirror.then(Arc::<Mirror>::default);
+        let ear = Ear::deaf();
         let mut warnings = warnings(&options, &connector);
         if options.notify && !options.can_hear() {
             warnings.push(NO_NOTIFY.into());
@@ -74,13 +76,14 @@ impl Plugin {
             connector: listening,
             health: health.clone(),
             mirror: mirror.clone(),
+            ear: ear.clone(),
             tell,
         };
         let listener = match hears {
             true => Some(Listener::start(hearing).map_err(|error| error.to_string())?),
             false => None,
         };
-        let source = Pgsql::new(options, pool, health, mirror);
+        let source = Pgsql::new(options, pool, (health, mirror), ear);
         let plugin = Self {
             source,
             _listener: listener,
@@ -124,6 +127,10 @@ impl Source for Plugin {
         self.source.judge(question)
     }
 
+    fn reach(&self, question: &AuthRequest) -> Reach {
+        self.source.reach(question)
+    }
+
     fn pretend(&self, question: &AuthRequest) -> bool {
         self.source.pretend(question)
     }
@@ -144,15 +151,10 @@ fn warnings(options: &Options, connector: &Connector) -> Vec<String> {
         Err(failure) => return vec![format!("PostgreSQL at {}: {failure}", options.server)],
     };
     let deadline = Instant::now() + FIRST_WORD;
-    let queries = [
-        ("auth_query", &options.auth_query),
-        ("super_query", &options.super_query),
-        ("acl_query", &options.acl_query),
-    ];
-    let mut warnings: Vec<String> = queries
-        .into_iter()
+    let mut warnings: Vec<String> = options
+        .queries()
         .filter_map(|(key, query)| {
-            let told = session.check(query.as_ref()?.sql(), deadline).err()?;
+            let told = session.check(query.sql(), deadline).err()?;
             Some(format!("auth.pgsql.{key}: {told}"))
         })
         .collect();

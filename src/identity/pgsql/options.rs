@@ -119,6 +119,17 @@ impl Options {
         options
     }
 
+    /// The queries that a client costs, by the last word of their keys.
+    pub fn queries(&self) -> impl Iterator<Item = (&'static str, &Template)> {
+        let queries = [
+            ("auth_query", &self.auth_query),
+            ("super_query", &self.super_query),
+            ("acl_query", &self.acl_query),
+        ];
+        let set = queries.into_iter();
+        set.filter_map(|(key, query)| Some((key, query.as_ref()?)))
+    }
+
     /// What has to fit together.
     fn finish(&mut self) -> Result<(), String> {
         if self.database.is_empty() {

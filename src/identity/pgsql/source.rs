@@ -15,7 +15,7 @@ use crate::auth::acl::row;
 use crate::auth::{AuthRequest, AuthStep, Grant, Rules};
 use crate::codec::ReasonCode;
 use crate::identity::hashing::verify;
-use crate::identity::{Judgement, Remember, Scope, Source};
+use crate::identity::{Ear, Judgement, Reach, Remember, Scope, Source};
 use crate::limits::ACL_RULES_MAX;
 
 /// The source; shared by the threads that ask it.
@@ -26,6 +26,7 @@ pub struct Pgsql {
     mirror: Option<Arc<Mirror>>,
     /// What a verdict depends on beside name and password: what the queries ask for.
     scope: Scope,
+    ear: Arc<Ear>,
     /// A stored password that was seen, with its salt, where comparing with one takes its time.
     sample: OnceLock<(String, Option<String>)>,
 }
@@ -42,8 +43,8 @@ impl Pgsql {
     pub fn new(
         options: Arc<Options>,
         pool: Pool,
-        health: Arc<Health>,
-        mirror: Option<Arc<Mirror>>,
+        (health, mirror): (Arc<Health>, Option<Arc<Mirror>>),
+        ear: Arc<Ear>,
     ) -> Self {
         let queries = [
             &options.auth_query,
@@ -61,6 +62,7 @@ impl Pgsql {
             health,
             mirror,
             scope,
+            ear,
             sample: OnceLock::new(),
         }
     }
@@ -159,7 +161,8 @@ impl Pgsql {
                 })
             })?,
         };
-        Ok(Judgement::Allow(grant, Remember::Password(self.scope)))
+        let remember = Remember::WhileHeard(self.scope, self.ear.clone());
+        Ok(Judgement::Allow(grant, remember))
     }
 
     fn mirrored(&self, user: &User, values: Values<'_>) -> Option<Grant> {
@@ -188,6 +191,17 @@ impl Source for Pgsql {
             verify(self.options.password_hash, shown, stored, salt);
             true
         })
+    }
+
+    fn reach(&self, request: &AuthRequest) -> Reach {
+        let has_name = request
+            .username
+            .as_deref()
+            .is_some_and(|name| !name.is_empty());
+        match has_name && request.method.is_none() && self.options.auth_query.is_some() {
+            true => Reach::Waits,
+            false => Reach::Beyond,
+        }
     }
 
     fn judge(&self, request: &AuthRequest) -> Judgement {

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::pgsql::{self, Tell};
-use super::{Authority, Judgement, Source, http, jwt};
-use crate::auth::{AuthRequest, Revision};
+use super::{Authority, Judgement, News, Reach, Source, http, jwt};
+use crate::auth::AuthRequest;
 
 /// Names of the plug-ins to load at start, one a line with a full stop, as in emqttd.
 const LOADED_FILE: &str = "loaded_plugins";
@@ -240,9 +240,9 @@ impl Plugins {
             }
             Kind::Pgsql => {
                 let options = pgsql::Options::load(path).map_err(|errors| errors.to_string())?;
-                let tell: Tell = Arc::new(move |revision: Revision| {
+                let tell: Tell = Arc::new(move |news: News| {
                     if let Some(authority) = authority.upgrade() {
-                        authority.changed(revision);
+                        authority.hear(news);
                     }
                 });
                 let (plugin, warnings) = pgsql::Plugin::start(options, tell).map_err(named)?;
@@ -359,6 +359,10 @@ impl<T: Source> Source for Shared<T> {
 
     fn pretend(&self, question: &AuthRequest) -> bool {
         self.0.pretend(question)
+    }
+
+    fn reach(&self, question: &AuthRequest) -> Reach {
+        self.0.reach(question)
     }
 
     fn can_recheck(&self) -> bool {

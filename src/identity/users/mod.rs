@@ -5,8 +5,9 @@
 mod record;
 
 use super::hashing::verify;
+use super::hearing::Ear;
 use super::journal::Journal;
-use super::source::{Judgement, Remember, Scope, Source};
+use super::source::{Judgement, Reach, Remember, Scope, Source};
 use crate::auth::scram::{self, Credential, First, Pending};
 use crate::auth::{AuthRequest, AuthStep, Grant, Identity, PasswordFormat};
 use crate::codec::ReasonCode;
@@ -25,6 +26,8 @@ pub struct Users {
     journal: Mutex<Journal>,
     /// What makes the challenge for a name that nobody has.
     secret: [u8; 32],
+    /// Nothing changes but through us.
+    ear: Arc<Ear>,
 }
 
 /// A user as `ctl users list` shows it.
@@ -64,6 +67,7 @@ impl Users {
             users: RwLock::new(users),
             journal: Mutex::new(journal),
             secret: record::random(),
+            ear: Ear::sharp(),
         })
     }
 
@@ -197,7 +201,7 @@ impl Users {
         }
         Judgement::Allow(
             grant(&user, Identity::AsGiven),
-            Remember::Password(Scope::default()),
+            Remember::WhileHeard(Scope::default(), self.ear.clone()),
         )
     }
 
@@ -265,6 +269,16 @@ impl Source for Users {
             verify(PasswordFormat::Argon2, shown, &user.password, None);
             true
         })
+    }
+
+    /// SCRAM has the client hash.
+    fn reach(&self, question: &AuthRequest) -> Reach {
+        match question.method.as_deref() {
+            Some(scram::METHOD) => Reach::AtOnce,
+            Some(_) => Reach::Beyond,
+            None if question.username.is_none() => Reach::Beyond,
+            None => Reach::Waits,
+        }
     }
 
     fn judge(&self, question: &AuthRequest) -> Judgement {

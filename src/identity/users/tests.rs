@@ -47,7 +47,7 @@ fn users_survive_and_passwords_hold() {
     for users in [users, Users::open(&folder.0).unwrap()] {
         let judge = |name, password| users.judge(&question(name, password, "c"));
         assert!(matches!(judge("u", "other"), Judgement::Allow(..)));
-        let Judgement::Allow(grant, Remember::Password(_)) = judge("root", "r") else {
+        let Judgement::Allow(grant, Remember::WhileHeard(..)) = judge("root", "r") else {
             panic!("root comes in");
         };
         assert!(grant.is_superuser);
