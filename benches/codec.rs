@@ -1,4 +1,6 @@
-//! The packets that a broker handles most: `cargo bench --bench codec`.
+//! Times of the packets that a broker handles most: `cargo bench --bench codec`.
+//!
+//! What each may cost is stated in instructions, which hold on any machine: `benches/instructions`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringmq::codec::{Ack, AckKind, Forwarded, Publish, PublishHead, QoS, ReasonCode, Version};

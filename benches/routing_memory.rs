@@ -3,7 +3,7 @@
 //! `cargo bench --bench routing_memory`. Every shape runs in a process of its own, with the
 //! allocator of the product; the session's own list of filter ids counts too.
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
 use ringmq::routing::{ClientKey, Directory, FilterId, QoS, Retained, Router, Subscription};
@@ -12,32 +12,46 @@ use ringmq::routing::{ClientKey, Directory, FilterId, QoS, Retained, Router, Sub
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const COUNT: u32 = 1_000_000;
-const SHAPES: [&str; 8] = [
-    "exact",
-    "plus",
-    "multi",
-    "exact+directory",
-    "plus+directory",
-    "multi+directory",
-    "crowd",
-    "retained",
+/// What is stored, and the most bytes that one of it may take.
+const SHAPES: [(&str, usize); 8] = [
+    ("exact", 200),
+    ("plus", 200),
+    ("multi", 200),
+    ("exact+directory", 200),
+    ("plus+directory", 200),
+    ("multi+directory", 200),
+    ("crowd", 75),
+    ("retained", 140),
 ];
 
-fn main() {
+fn main() -> ExitCode {
     let shape = std::env::args()
         .skip(1)
-        .find(|argument| SHAPES.contains(&argument.as_str()));
+        .find(|argument| SHAPES.iter().any(|(shape, _)| shape == argument));
     if let Some(shape) = shape {
-        return measure(&shape);
+        measure(&shape);
+        return ExitCode::SUCCESS;
     }
     let this = std::env::current_exe().expect("a running program has a path");
     println!("{COUNT} entries, resident bytes each (the rest: of all that is resident, after)");
-    for shape in SHAPES {
-        let status = Command::new(&this)
-            .arg(shape)
-            .status()
-            .expect("this program runs");
-        assert!(status.success(), "{shape}");
+    let mut is_within = true;
+    for (shape, budget) in SHAPES {
+        let output = Command::new(&this).arg(shape).output();
+        let output = output.expect("this program runs");
+        assert!(output.status.success(), "{shape}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let each = text
+            .split_whitespace()
+            .nth(1)
+            .and_then(|each| each.parse().ok());
+        let each: usize = each.expect("the second word is the number of bytes");
+        let mark = if each > budget { "  OVER" } else { "" };
+        is_within &= each <= budget;
+        println!("{}   budget {budget:4}{mark}", text.trim_end());
+    }
+    match is_within {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
     }
 }
 

@@ -4,8 +4,8 @@
     tests/load/run.py --broker target/debug/ringmq --loadtest target/debug/loadtest [--keep FOLDER]
 
 Every built-in scenario runs at small size by the program, over tcp, tls and ws; a report is opened in headless
-Chromium, which is to paint its charts, ask for nothing else, and print it; two runs are compared. With --keep the page,
-its screenshot and its print stay in FOLDER.
+Chromium, which is to paint its charts, ask for nothing else, and print it; two runs are compared, and ringmq is put beside
+mosquitto. With --keep the page, its screenshot and its print stay in FOLDER.
 """
 
 import argparse
@@ -192,6 +192,21 @@ def compare(program, broker, folder):
     print("  two runs compared: twice the rate is told as +100 %")
 
 
+def beside_others(binaries):
+    """The table of brokers, of loads that are too short to mean anything: it has a row for each."""
+    words = ["--seconds", "0.3", "--connections", "100", "--binaries", binaries]
+    words += ["--only", "ringmq", "--only", "mosquitto"]
+    words += ["--load", "100 pairs, QoS 1", "--load", "idle, one subscription"]
+    table = os.path.join(os.path.dirname(__file__), "..", "..", "benches", "compare")
+    run = subprocess.run([sys.executable, table, *words], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    for broker in ("ringmq", "mosquitto"):
+        flow = rf"\| 100 pairs, QoS 1 \| {broker} \| [\d.]+ \| [\d.]+ \| [\d,]+ \|"
+        idle = rf"\| idle, one subscription \| {broker} \|  \|  \|  \| -?[\d,]+ \|"
+        assert re.search(flow, run.stdout) and re.search(idle, run.stdout), run.stdout + run.stderr
+    print("  ringmq beside mosquitto: CPU a delivery, 99 %, throughput, bytes a connection of both")
+
+
 def doctor(program):
     few = subprocess.run([program, "doctor", "-n", "10"], capture_output=True, text=True)
     many = subprocess.run([program, "doctor", "-n", "900000000"], capture_output=True, text=True)
@@ -214,6 +229,7 @@ def main():
         report(program, broker, folder)
         compare(program, broker, folder)
         doctor(program)
+        beside_others(os.path.dirname(program))
     finally:
         broker.stop()
         if options.keep:
@@ -222,7 +238,7 @@ def main():
                 if os.path.exists(os.path.join(folder, name)):
                     shutil.copy(os.path.join(folder, name), options.keep)
         shutil.rmtree(folder, ignore_errors=True)
-    print("5 passed, 0 failed")
+    print("6 passed, 0 failed")
 
 
 if __name__ == "__main__":

@@ -249,8 +249,9 @@ fn window(samples: &Samples) -> Option<(&Sample, &Sample)> {
 }
 
 fn judge(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
-    summary::judge_tally(&excused(flow, sum), report);
+    // What is lost with a connection follows from that.
     summary::judge_connections(&sum.stats, samples.began_ns(), report);
+    summary::judge_tally(&excused(flow, sum), report);
     report.problem(
         sum.counts.astray,
         "deliveries were changed or came to the wrong subscriber",
@@ -339,7 +340,8 @@ fn judge_generator(flow: &Flow, sum: &Sum, report: &mut Report) {
     let sending = generator::of_sending(late_ns, flow.options.tick_ns);
     report.notes.extend(sending);
     summary::judge_busy(sum.busy, report);
-    if flow.options.qos == QoS::AtMostOnce && sum.tally.lost > 0 {
+    let has_all = sum.stats.lost.total() == 0;
+    if flow.options.qos == QoS::AtMostOnce && sum.tally.lost > 0 && has_all {
         report
             .notes
             .push("at QoS 0 a broker may drop messages when it is overloaded".into());
