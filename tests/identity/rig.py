@@ -24,10 +24,12 @@ QUERIES = {
 
 class Rig:
     def __init__(
-        self, context, plugin="auth_pgsql", file=None, settings="", start=True, **keys
+        self, context, plugin="auth_pgsql", file=None, settings="", start=True, cpus=None, **keys
     ):
-        """Starts a broker; `keys` are those of the plug-in's file, without what they begin with."""
+        """Starts a broker, on these processors only; `keys` are those of the plug-in's file,
+        without what they begin with."""
         self.context = context
+        self.cpus = cpus
         self.binary = context.lab.binary
         self.folder = tempfile.mkdtemp(prefix="ringmq-identity-")
         context.callback(shutil.rmtree, self.folder, ignore_errors=True)
@@ -69,8 +71,9 @@ class Rig:
     def start(self):
         log = open(os.path.join(self.folder, "log"), "ab")
         self.process = subprocess.Popen(
-            [self.binary, "run", "--listen", "tcp://127.0.0.1:0", "--data", self.data]
-            + ["--shards", "2", "--log", "info"],
+            (["taskset", "-c", ",".join(map(str, self.cpus))] if self.cpus else [])
+            + [self.binary, "run", "--listen", "tcp://127.0.0.1:0", "--data", self.data]
+            + ["--shards", str(len(self.cpus) if self.cpus else 2), "--log", "info"],
             cwd=self.folder,
             # These cases guess wrong on purpose, and often: holding off has tests of its own.
             env={**os.environ, "RINGMQ_AUTH_FAILURES_MAX": "0"},

@@ -3,11 +3,11 @@
 comes again, beside clients that are connected and exchange messages. Prints a line of JSON for each
 part.
 
-In the field a fleet and a database have processors of their own. Here they share the broker's, so
-they run in the idle class (SCHED_IDLE), in which Linux gives them what broker and probe leave, unless
-`--crowd-class other` says that they compete. The probe's clients would have processors of their own as
-well: its process goes before the broker (SCHED_FIFO) where the system allows it, since otherwise its
-times are those of its own wake-ups. Both is said in the first line that is printed."""
+In the field a fleet and a database have processors of their own. So the broker has one half of this
+machine's, all of it with its hashes, and everybody else the other half, where the probe's clients go
+first (SCHED_FIFO), since otherwise their times are those of their own wake-ups. With `--share` there
+is no such wall, and fleet and database run in the idle class (SCHED_IDLE). The first line that is
+printed says which it was."""
 
 import argparse
 import json
@@ -124,26 +124,33 @@ def main():
     parser.add_argument("--rate", type=int, default=1000, help="messages a second beside it")
     parser.add_argument("--within", type=int, default=3600, help="seconds for a storm")
     parser.add_argument("--returns", type=int, default=8, help="storms after the first one")
-    parser.add_argument("--crowd-class", choices=["idle", "other"], default="idle")
+    parser.add_argument("--share", action="store_true", help="everybody on all processors")
     options = parser.parse_args()
 
     def tell(part, **figures):
         print(json.dumps({"part": part, **figures}), flush=True)
 
-    is_idle = options.crowd_class == "idle"
-    with Postgres(is_idle=is_idle) as postgres, suite.Context(None, suite.CASES[0]) as context:
+    cpus = sorted(os.sched_getaffinity(0))
+    ours = cpus[: len(cpus) // 2]
+    if options.share or not ours:
+        ours = None
+    else:
+        os.sched_setaffinity(0, cpus[len(ours) :])
+    with Postgres(is_idle=ours is None) as postgres, suite.Context(None, suite.CASES[0]) as context:
         postgres.reset("pgsql_notify.sql")
         test_storm.fill(postgres, options.clients, options.cost)
         postgres.log_statements()
         context.lab = types.SimpleNamespace(binary=os.path.abspath(options.broker), postgres=postgres)
-        rig = Rig(context, password_hash="bcrypt", keepalive="1h", settings=SETTINGS).load()
+        rig = Rig(
+            context, password_hash="bcrypt", keepalive="1h", settings=SETTINGS, cpus=ours
+        ).load()
         rig.wait_log("listening for changes")
         fleet = Fleet(rig.port, options.clients)
         context.callback(fleet.close)
         traffic = Traffic(options, rig.port)
         context.callback(traffic.kill)
 
-        tell("classes", crowd=options.crowd_class, probe_first=traffic.goes_first)
+        tell("places", broker=ours or cpus, probe_first=traffic.goes_first)
 
         def quiet(part):
             began = time.monotonic()
@@ -151,7 +158,7 @@ def main():
             traffic.part(part, began)
 
         quiet("quiet")
-        if is_idle:
+        if ours is None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         for number in range(1 + options.returns):
             part = f"return {number}" if number else "first storm"
