@@ -52,6 +52,9 @@ pub struct NodeArgs {
     /// CPUs to use, for example 0-3,6
     #[arg(long, value_name = "LIST")]
     cpus: Option<String>,
+    /// Threads on which a database may be waited for and passwords are hashed
+    #[arg(long, value_name = "N")]
+    auth_threads: Option<String>,
     /// How much to log: off, error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
@@ -258,6 +261,7 @@ impl NodeArgs {
             listen: self.listen.clone(),
             shards: self.shards.clone(),
             cpus: self.cpus.clone(),
+            auth_threads: self.auth_threads.clone(),
             log: self.log.clone(),
             ..self.find.overrides()
         }

@@ -83,6 +83,7 @@ fn merge(given: Overrides, had: Overrides) -> Overrides {
         },
         shards: given.shards.or(had.shards),
         cpus: given.cpus.or(had.cpus),
+        auth_threads: given.auth_threads.or(had.auth_threads),
         log: given.log.or(had.log),
     }
 }
@@ -97,6 +98,7 @@ mod tests {
             data: Some("/data".into()),
             listen: vec!["tcp://:1".into(), "tcp://:2".into()],
             shards: Some("2".into()),
+            auth_threads: Some("8".into()),
             ..Overrides::default()
         };
         let again = had(&Process {
@@ -110,6 +112,7 @@ mod tests {
         };
         let merged = merge(given, again);
         assert_eq!(merged.shards.as_deref(), Some("4"));
+        assert_eq!(merged.auth_threads, running.auth_threads);
         assert_eq!(merged.listen, running.listen);
         assert_eq!(merged.data, running.data);
         assert_eq!(merged.config, Some("/etc/found.toml".into()));

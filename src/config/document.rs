@@ -43,6 +43,7 @@ for a restart. \"Acts\" says when a changed key takes effect after such a reload
 | `--listen URL` (may be repeated) | all `[[listener]]` (`RINGMQ_LISTEN`, by commas) |
 | `--shards N` | `node.shards` |
 | `--cpus LIST` | `node.cpus` |
+| `--auth-threads N` | `auth.threads` |
 | `--log LEVEL` | `node.log_level` |
 ";
 

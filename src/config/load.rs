@@ -27,6 +27,7 @@ pub struct Overrides {
     pub listen: Vec<String>,
     pub shards: Option<String>,
     pub cpus: Option<String>,
+    pub auth_threads: Option<String>,
     pub log: Option<String>,
 }
 
@@ -72,6 +73,7 @@ impl Overrides {
             ("--data", path(absolute.data)),
             ("--shards", self.shards.clone()),
             ("--cpus", self.cpus.clone()),
+            ("--auth-threads", self.auth_threads.clone()),
             ("--log", self.log.clone()),
         ];
         let single = single
@@ -167,6 +169,12 @@ impl Sources {
             ("node", "data_dir", data.as_ref(), "--data"),
             ("node", "shards", flags.shards.as_ref(), "--shards"),
             ("node", "cpus", flags.cpus.as_ref(), "--cpus"),
+            (
+                "auth",
+                "threads",
+                flags.auth_threads.as_ref(),
+                "--auth-threads",
+            ),
             ("node", "log_level", flags.log.as_ref(), "--log"),
         ]
         .into_iter()

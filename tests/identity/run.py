@@ -20,11 +20,13 @@ from postgres import Postgres  # noqa: E402
 # Importing registers the tests.
 import test_changes  # noqa: E402, F401
 import test_faults  # noqa: E402, F401
+import test_guard  # noqa: E402, F401
 import test_hashes  # noqa: E402, F401
 import test_mirror  # noqa: E402, F401
 import test_pooler  # noqa: E402, F401
 import test_queries  # noqa: E402, F401
 import test_reload  # noqa: E402, F401
+import test_scram  # noqa: E402, F401
 import test_status  # noqa: E402, F401
 import test_storm  # noqa: E402, F401
 import test_tokens  # noqa: E402, F401

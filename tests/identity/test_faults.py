@@ -122,7 +122,7 @@ def queries_are_slow(context):
     holds(set(codes) == {UNAVAILABLE} and time.monotonic() - began < 20, codes)
     live.ping()
     postgres.sql("UPDATE delay SET seconds = 0")
-    rig.wait_code(0, "u", "p", within=RECOVERED_S)
+    told(client.took, rig.wait_code(0, "u", "p", within=RECOVERED_S)[0])
 
 
 @case()
@@ -137,7 +137,7 @@ def no_connection_is_left(context):
     rig.wait_log(r"no answers: too many connections for role \"mqtt\" \(53300\)")
     # A few are enough.
     postgres.sql("ALTER ROLE mqtt CONNECTION LIMIT 2")
-    rig.wait_code(0, "u", "p", within=RECOVERED_S)
+    told(0, rig.wait_code(0, "u", "p", within=RECOVERED_S)[0])
     equal([rig.code("u", "wrong"), rig.code("u", "p")], [4, 0])
 
 
@@ -156,7 +156,7 @@ def our_own_password_was_changed(context):
     rig.wait_log(r"password authentication failed for user \"mqtt\" \(28P01\)", start)
     live.ping()
     postgres.sql("ALTER ROLE mqtt PASSWORD 'public'")
-    rig.wait_code(0, "u", "p", within=RECOVERED_S)
+    told(0, rig.wait_code(0, "u", "p", within=RECOVERED_S)[0])
 
 
 @case(("mqtt_user",), ("mqtt_acl",))
@@ -169,7 +169,7 @@ def a_table_is_missing(context, table):
     live.ping()
     equal(rig.code("known", "p", "known"), 0)
     postgres.sql(f"ALTER TABLE elsewhere RENAME TO {table}")
-    rig.wait_code(0, "u", "p", within=RECOVERED_S)
+    told(0, rig.wait_code(0, "u", "p", within=RECOVERED_S)[0])
 
 
 @case()

@@ -40,16 +40,13 @@ class Client:
         self.messages = []
         flags = 2 | (128 if username is not None else 0) | (64 if password is not None else 0)
         body = text("MQTT") + bytes([5 if v5 else 4, flags]) + struct.pack("!H", 60)
-        body += (b"\0" if v5 else b"") + text(client_id)
+        body += (self._properties() if v5 else b"") + text(client_id)
         body += b"".join(text(part) for part in (username, password) if part is not None)
         self.socket.sendall(packet(CONNECT, body))
         try:
-            kind, _, body = self._read()
+            self.code = self._connack()
         except Closed:
             self.code = None
-        else:
-            assert kind == CONNACK, kind
-            self.code = body[1]
         self.took = time.monotonic() - self.began
 
     def publish(self, topic, payload="x", qos=1):
@@ -93,6 +90,15 @@ class Client:
 
     def close(self):
         self.socket.close()
+
+    def _properties(self):
+        """Of CONNECT, with their length."""
+        return b"\0"
+
+    def _connack(self):
+        kind, _, body = self._read()
+        assert kind == CONNACK, kind
+        return body[1]
 
     def _wait(self, wanted):
         while True:
