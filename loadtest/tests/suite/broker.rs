@@ -100,6 +100,20 @@ fn nobody_there_is_told_and_fails() {
 }
 
 #[test]
+fn churn_does_not_spin_where_nobody_is() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (report, json) = run(free, "churn -n 5 --rate 0 -d 0.5");
+    // Each tries at once, and then ten times a second.
+    let failed = number(&json, "connections_failed");
+    assert!((5..=30).contains(&failed), "{report}");
+    let (_, json) = run(free, "churn -n 5 --rate 200 -d 0.5");
+    assert_eq!(number(&json, "connections_failed"), 100);
+}
+
+#[test]
 fn an_interrupted_run_reports_what_was_done() {
     let (broker, address) = start(1);
     let interrupt = Arc::new(AtomicBool::new(false));

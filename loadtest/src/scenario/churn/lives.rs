@@ -1,6 +1,7 @@
 //! The lives of one executor's clients.
 
 use super::ChurnOptions;
+use crate::measure::clock::MS;
 use crate::measure::latency::Windowed;
 use crate::measure::stamp::Stamp;
 use crate::net::client::Phase;
@@ -15,6 +16,9 @@ use ringmq::codec::frame::Frame;
 use ringmq::codec::{Ack, ConnAck, Publish, QoS};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+
+/// Without a rate: from a life that failed to the next.
+const PAUSE_NS: u64 = 100 * MS;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -42,6 +46,9 @@ pub struct Lives<'a> {
     begun: u64,
     /// Clients that leave, and when.
     ending: VecDeque<(u64, u32)>,
+    /// Clients that failed, and when another life takes their place.
+    pausing: VecDeque<(u64, u32)>,
+    now_ns: u64,
     pub life: Windowed,
     pub counts: Counts,
 }
@@ -86,6 +93,8 @@ impl<'a> Lives<'a> {
             lives,
             begun: 0,
             ending: VecDeque::new(),
+            pausing: VecDeque::new(),
+            now_ns: 0,
             life: Windowed::default(),
             counts: Counts::default(),
         }
@@ -97,6 +106,15 @@ impl<'a> Lives<'a> {
 
     /// Ends the lives whose time has come, and begins others in their place unless it `is_over`.
     pub fn end_due(&mut self, fleet: &mut Fleet, is_over: bool) {
+        self.now_ns = fleet.now_ns;
+        while let Some(&(due_ns, client)) = self.pausing.front()
+            && (due_ns <= fleet.now_ns || is_over)
+        {
+            self.pausing.pop_front();
+            if !is_over {
+                fleet.ramp.add(client);
+            }
+        }
         while let Some(&(due_ns, client)) = self.ending.front()
             && due_ns <= fleet.now_ns
         {
@@ -109,12 +127,16 @@ impl<'a> Lives<'a> {
     }
 
     pub fn next_due_ns(&self) -> u64 {
-        self.ending.front().map_or(u64::MAX, |(due_ns, _)| *due_ns)
+        let next = self.ending.front().into_iter().chain(self.pausing.front());
+        next.map(|(due_ns, _)| *due_ns).min().unwrap_or(u64::MAX)
     }
 
     /// Everybody has left.
     pub fn is_over(&self, fleet: &Fleet) -> bool {
-        self.ending.is_empty() && fleet.ramp.is_over() && fleet.stats.up == 0
+        self.ending.is_empty()
+            && self.pausing.is_empty()
+            && fleet.ramp.is_over()
+            && fleet.stats.up == 0
     }
 
     /// Counts those whose message has not come as lost.
@@ -271,10 +293,15 @@ impl Handler for Lives<'_> {
         Ok(())
     }
 
-    /// Another life takes its place.
+    /// Another life takes its place: at a rate when one is due, and else after a moment, as where
+    /// nobody answers the next attempt would fail at once, too.
     fn failed(&mut self, client: u32) {
         self.forget(client);
-        self.ending.push_back((0, client));
+        let pause_ns = match self.options.rate_per_s {
+            0 => PAUSE_NS,
+            _ => 0,
+        };
+        self.pausing.push_back((self.now_ns + pause_ns, client));
     }
 
     fn lost(&mut self, client: u32) {

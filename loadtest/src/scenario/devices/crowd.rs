@@ -99,6 +99,12 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
+    /// A message is due, now, to each of these.
+    pub fn enqueue(&mut self, devices: impl Iterator<Item = u32>) {
+        let due_ns = now_ns();
+        devices.for_each(|device| self.devices.enqueue(device, due_ns));
+    }
+
     /// Publishes what is queued, until the broker has taken it over or the time is out.
     ///
     /// # Errors

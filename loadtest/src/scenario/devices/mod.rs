@@ -41,8 +41,8 @@ pub struct Devices<'a> {
     shard: usize,
     devices: Vec<Device>,
     in_flight: InFlight,
-    /// Devices that a message is still to be published to.
-    queue: VecDeque<u32>,
+    /// Devices that a message is still to be published to, and when it was to be.
+    queue: VecDeque<(u64, u32)>,
     /// Messages that wait for an acknowledgement.
     unsettled: u64,
     /// For the name of a topic or client.
@@ -140,9 +140,10 @@ impl<'a> Devices<'a> {
         self.count()
     }
 
-    /// A message will be published to this device.
-    pub fn enqueue(&mut self, device: u32) {
-        self.queue.push_back(device);
+    /// A message is due to this device. It goes out as soon as the window lets, and its latency
+    /// counts from `due_ns` whenever that is.
+    pub fn enqueue(&mut self, device: u32, due_ns: u64) {
+        self.queue.push_back((due_ns, device));
     }
 
     /// Whether all messages are published and the broker has taken them over.
@@ -166,20 +167,19 @@ impl<'a> Devices<'a> {
 
     /// Publishes what is queued, as far as may be.
     pub fn pump(&mut self, fleet: &mut Fleet) {
-        let now_ns = fleet.now_ns;
         let is_limited = self.options.qos != QoS::AtMostOnce;
         let Some(out) = fleet.out(self.controller()) else {
             return;
         };
         while out.len() < OUTBOX_BYTES_MAX && !(is_limited && self.in_flight.is_full()) {
-            let Some(device) = self.queue.pop_front() else {
+            let Some((due_ns, device)) = self.queue.pop_front() else {
                 return;
             };
-            self.publish(device, now_ns, out);
+            self.publish(device, due_ns, out);
         }
     }
 
-    fn publish(&mut self, device: u32, now_ns: u64, out: &mut Vec<u8>) {
+    fn publish(&mut self, device: u32, due_ns: u64, out: &mut Vec<u8>) {
         let number = self.number(device);
         write_topic(self.common.run, number, &mut self.name);
         let entry = &mut self.devices[device as usize];
@@ -187,7 +187,7 @@ impl<'a> Devices<'a> {
             run: self.common.run,
             stream: number,
             sequence: entry.sent.into(),
-            intended_ns: now_ns,
+            intended_ns: due_ns,
         };
         entry.sent += 1;
         let message = Outgoing {

@@ -95,9 +95,7 @@ impl Idle {
             .filter(|d| chosen(crowd.devices.number(*d)))
             .collect();
         if !shared.is_stopping() {
-            targets
-                .iter()
-                .for_each(|device| crowd.devices.enqueue(*device));
+            crowd.enqueue(targets.iter().copied());
         }
         crowd.publish(self.options.drain_ns).await?;
         crowd.receive(self.options.drain_ns).await?;

@@ -52,9 +52,7 @@ async fn cut_off(storm: &Storm, crowd: &mut Crowd<'_>) -> io::Result<()> {
     crowd.cut_off().await?;
     crowd.meet(Gate::Dropped as usize, 0).await?;
     for _ in 0..storm.missed() {
-        for device in 0..crowd.devices.count() {
-            crowd.devices.enqueue(device);
-        }
+        crowd.enqueue(0..crowd.devices.count());
     }
     crowd.publish(storm.options.deadline_ns).await?;
     crowd
@@ -79,8 +77,7 @@ async fn come_back(storm: &Storm, shard: usize, crowd: &mut Crowd<'_>) -> io::Re
 async fn greet_all(storm: &Storm, crowd: &mut Crowd<'_>, shared: &Shared) -> io::Result<()> {
     if !shared.is_stopping() {
         let back: Vec<u32> = crowd.up().collect();
-        back.into_iter()
-            .for_each(|device| crowd.devices.enqueue(device));
+        crowd.enqueue(back.into_iter());
     }
     crowd.publish(storm.options.drain_ns).await?;
     crowd.receive(storm.options.drain_ns).await
