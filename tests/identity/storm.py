@@ -4,10 +4,10 @@ comes again, beside clients that are connected and exchange messages. Prints a l
 part.
 
 In the field a fleet and a database have processors of their own. So the broker has one half of this
-machine's, all of it with its hashes, and everybody else the other half, where the probe's clients go
-first (SCHED_FIFO), since otherwise their times are those of their own wake-ups. With `--share` there
-is no such wall, and fleet and database run in the idle class (SCHED_IDLE). The first line that is
-printed says which it was."""
+machine's, all of it with its hashes, and everybody else the other half. There the probe's clients go
+first (SCHED_FIFO), since otherwise their times are those of their own wake-ups, and fleet and database
+run in the idle class (SCHED_IDLE). With `--share` there is no such wall. The first line that is printed
+says where the broker was."""
 
 import argparse
 import json
@@ -136,7 +136,7 @@ def main():
         ours = None
     else:
         os.sched_setaffinity(0, cpus[len(ours) :])
-    with Postgres(is_idle=ours is None) as postgres, suite.Context(None, suite.CASES[0]) as context:
+    with Postgres(is_idle=True) as postgres, suite.Context(None, suite.CASES[0]) as context:
         postgres.reset("pgsql_notify.sql")
         test_storm.fill(postgres, options.clients, options.cost)
         postgres.log_statements()
@@ -158,8 +158,7 @@ def main():
             traffic.part(part, began)
 
         quiet("quiet")
-        if ours is None:
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         for number in range(1 + options.returns):
             part = f"return {number}" if number else "first storm"
             machine = Machine([rig.process.pid, traffic.process.pid, os.getpid(), *postgres.tree()])
