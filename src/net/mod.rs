@@ -5,6 +5,7 @@ pub mod bell;
 pub mod bucket;
 pub mod certificates;
 pub mod connection;
+pub mod files;
 pub mod layer;
 pub mod listener;
 pub mod poller;

@@ -15,7 +15,7 @@ use crate::identity::Authority;
 use crate::identity::guard::Bans;
 use crate::identity::plugin::Plugins;
 use crate::identity::users::Users;
-use crate::net::listener;
+use crate::net::{files, listener};
 use crate::routing::Directory;
 use crate::shard::Shard;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
@@ -81,6 +81,7 @@ impl Broker {
     pub fn start(settings: Settings) -> io::Result<Broker> {
         let placement = cpus::place(&settings.node).map_err(io::Error::other)?;
         let shards = placement.shards as u16;
+        files::reserve(settings.limits.connections_max);
         let doors = Doors::open(&settings).map_err(io::Error::other)?;
         let (listening, mut sockets) = listen(&settings, shards)?;
         let (mailboxes, addresses) = mailboxes(shards, settings.limits.mailbox_slots as usize)?;

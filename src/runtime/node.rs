@@ -16,6 +16,7 @@ use crate::control::{
 };
 use crate::identity::plugin::Listed;
 use crate::limits::EXPIRY_NEVER_S;
+use crate::net::files;
 use crate::net::layer::Why;
 use crate::shard::{self, Drop, Refusal, owner_of};
 use std::sync::Arc;
@@ -183,6 +184,7 @@ impl Broker {
     /// mail now has broken down meanwhile; it is no reason to leave the others behind.
     fn post_options(&self, settings: &Settings, rules: Option<&Arc<Rules>>) {
         let shards = self.addresses.len() as u16;
+        files::reserve(settings.limits.connections_max);
         for (address, shard) in self.addresses.iter().zip(0..) {
             let mut options = Box::new(options::options(settings, shard, shards));
             options.access.common = rules.cloned();
