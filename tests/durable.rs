@@ -31,10 +31,14 @@ struct Broker {
 
 impl Broker {
     fn start(log: Vec<Numbered>) -> Broker {
+        Broker::start_with(Options::default(), log)
+    }
+
+    fn start_with(options: Options, log: Vec<Numbered>) -> Broker {
         let options = Options {
             durable: true,
             presence: false,
-            ..Options::default()
+            ..options
         };
         let mut broker = Broker {
             shard: Shard::new(options, Box::new(Everybody), None, 1),
@@ -334,6 +338,40 @@ fn an_ended_session_leaves_nothing_and_a_group_gets_what_it_had() {
     broker.commit();
     assert_eq!(broker.told(2), "CONNACK true;");
     assert_eq!(broker.shard.counters().ledger.held, 0);
+}
+
+#[test]
+fn a_long_unsubscribe_is_answered_when_all_its_changes_are_kept() {
+    let options = Options {
+        slice: 1,
+        ..Options::default()
+    };
+    // The last one is no filter, so that the last slice changes nothing.
+    let filters = ["a", "b", "c", "#/d"];
+    for is_fast in [true, false] {
+        let mut broker = Broker::start_with(options.clone(), Vec::new());
+        broker.connect(0, "sub", true);
+        for filter in &filters[..3] {
+            broker.subscribe(0, filter, Q1);
+            broker.commit();
+        }
+        broker.told(0);
+        broker.send(0, |out| {
+            Unsubscribe::new(7, &filters).encode(Version::V5, out)
+        });
+        assert_eq!(broker.told(0), "");
+        while broker.shard.next_deadline_ms() == Some(0) {
+            if is_fast {
+                broker.commit();
+            }
+            broker.step(Input::Tick);
+        }
+        if !is_fast {
+            assert_eq!(broker.told(0), "");
+            broker.commit();
+        }
+        assert_eq!(broker.told(0), "UNSUBACK;");
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub enum RequestKind {
     Unsubscribe {
         packet_id: u16,
         reasons: Vec<ReasonCode>,
-        /// The change that UNSUBACK has to wait for.
-        last_change: u64,
+        /// The changes that UNSUBACK has to wait for.
+        changes: Vec<u64>,
     },
 }

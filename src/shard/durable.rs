@@ -39,6 +39,8 @@ pub(super) struct Durable {
 
 #[derive(Clone, Copy)]
 enum Awaiter {
+    /// Somebody may ask later on whether it is kept.
+    Nobody,
     Wait(u64),
     /// A QoS 2 exchange of this client.
     Gate(ClientRef, u16),
@@ -128,6 +130,17 @@ impl Shard {
         if let Some(durable) = self.durable.as_deref_mut() {
             durable.awaited.insert(number, awaiter);
         }
+    }
+
+    /// From now on it is known of this change whether the store has it.
+    pub(super) fn expect_change(&mut self, number: u64) {
+        self.await_change(number, Awaiter::Nobody);
+    }
+
+    /// Whether the store still has to answer.
+    pub(super) fn is_expected(&self, number: u64) -> bool {
+        let durable = self.durable.as_deref();
+        durable.is_some_and(|durable| durable.awaited.contains_key(&number))
     }
 
     /// The number under which the session in `slot` is kept.
@@ -464,7 +477,7 @@ impl Shard {
         for &number in numbers {
             let durable = self.durable.as_deref_mut();
             match durable.and_then(|durable| durable.awaited.remove(&number)) {
-                None => {}
+                None | Some(Awaiter::Nobody) => {}
                 Some(Awaiter::Wait(wait)) => self.come_true(now, wait, fx),
                 Some(Awaiter::SubAck(client, ticket)) => {
                     self.handle_joined(now, client, ticket, fx)

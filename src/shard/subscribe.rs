@@ -24,8 +24,8 @@ struct Progress {
 struct Farewell {
     packet_id: u16,
     reasons: Vec<ReasonCode>,
-    /// The change that UNSUBACK has to wait for.
-    last_change: u64,
+    /// The changes that UNSUBACK has to wait for.
+    changes: Vec<u64>,
 }
 
 impl Shard {
@@ -154,12 +154,12 @@ impl Shard {
             RequestKind::Unsubscribe {
                 packet_id,
                 reasons,
-                last_change,
+                changes,
             } => {
                 let farewell = Farewell {
                     packet_id,
                     reasons,
-                    last_change,
+                    changes,
                 };
                 let filters = UnsubscribeFilters::read(&filters);
                 self.unsubscribe_from_all(now, id, (filters, farewell), fx)
@@ -354,7 +354,7 @@ impl Shard {
         let farewell = Farewell {
             packet_id: unsubscribe.packet_id,
             reasons: Vec::new(),
-            last_change: 0,
+            changes: Vec::new(),
         };
         self.unsubscribe_from_all(now, id, (unsubscribe.filters(), farewell), fx)
     }
@@ -375,13 +375,16 @@ impl Shard {
             let text = mounted.as_deref().unwrap_or(text);
             let (reason, change) = self.unsubscribe(slot, text, fx);
             farewell.reasons.push(reason);
-            farewell.last_change = farewell.last_change.max(change);
+            if change != 0 {
+                self.expect_change(change);
+                farewell.changes.push(change);
+            }
             self.slices.spend(FILTER);
             if self.slices.is_spent() && !filters.rest().is_empty() {
                 let kind = RequestKind::Unsubscribe {
                     packet_id: farewell.packet_id,
                     reasons: farewell.reasons,
-                    last_change: farewell.last_change,
+                    changes: farewell.changes,
                 };
                 return Ok(self.keep_request(id, filters.rest(), kind));
             }
@@ -396,7 +399,8 @@ impl Shard {
             return Ok(Next::Stop);
         }
         self.counters.packets_out[11] += 1;
-        self.hold_outbox(slot, &[farewell.last_change], fx);
+        farewell.changes.retain(|&change| self.is_expected(change));
+        self.hold_outbox(slot, &farewell.changes, fx);
         Ok(self.next(id))
     }
 
