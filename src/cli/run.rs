@@ -40,7 +40,6 @@ fn run_node(overrides: Overrides, is_daemon: bool, start: StartNode) -> Done {
     let folder_lock = folder.lock()?;
     let host = Host::probe(raise_limits());
     report(&loaded, &host, &place);
-    host.make_room_for_files(settings);
 
     let signals = signals::catch()?;
     let mut resolved = host.resolve(settings);

@@ -78,21 +78,6 @@ impl Host {
             .min(u32::try_from(files).unwrap_or(u32::MAX))
     }
 
-    /// Has the system make the table of open files as large as it will have to be. It doubles it
-    /// otherwise whenever it is full, and whoever takes a connection then waits until all
-    /// processors have noticed: 5 to 20 ms each time, in which its shard serves nobody. Costs eight
-    /// bytes a connection, at once instead of later.
-    pub fn make_room_for_files(&self, settings: &Settings) {
-        let last = u64::from(self.connections_max(settings)) + FILES_RESERVED - 1;
-        let Ok(last) = i32::try_from(last.min(self.open_files.saturating_sub(1))) else {
-            return;
-        };
-        // A descriptor of that number, for a moment. Where there is none the table grows as ever.
-        if let Ok(file) = std::fs::File::open("/dev/null") {
-            let _ = rustix::io::fcntl_dupfd_cloexec(&file, last);
-        }
-    }
-
     /// Memory for all queues: what is configured, else a quarter of what is available.
     pub fn memory_budget_bytes(&self, settings: &Settings) -> u64 {
         match settings.limits.memory_budget_bytes {
