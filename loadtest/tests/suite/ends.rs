@@ -247,9 +247,10 @@ fn a_worker_that_is_killed_does_not_take_the_others_figures_along() {
 
 #[test]
 fn a_broker_that_stops_is_named_and_when_it_did() {
+    // Not of all four: who was about to publish may be reset instead.
     for (version, how) in [
-        (4, "closed by the broker (4)"),
-        (5, "DISCONNECT 0x8B server shutting down (4)"),
+        (4, "closed by the broker ("),
+        (5, "DISCONNECT 0x8B server shutting down ("),
     ] {
         let (broker, address) = start(1);
         let words = format!("flow -p 2 -s 2 -t 2 --rate 100 -d 60 --warm-up 0 --mqtt {version}");
