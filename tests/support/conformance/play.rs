@@ -191,17 +191,20 @@ fn expect_one_of(
     pattern: &Pattern,
     captures: &mut Captures,
 ) -> Result<(), String> {
-    // A packet may come on any of them: look at each for a short while, several times.
+    let mut others = String::new();
+    // A packet may come on any of them, and what is for a later line before it: look at each for a
+    // short while, several times.
     for _ in 0..200 {
+        others.clear();
         for conn in conns {
             let received = target.recv(*conn, &|_| true);
-            if wire::packet_len(&received.bytes).is_some() {
-                let packet = next_packet(target, *conn)?;
-                if pattern.matches(&packet, captures) {
-                    return Ok(());
-                }
-                return Err(format!("{conn} got {}", wire::hex(&packet)));
+            let Some(len) = wire::packet_len(&received.bytes) else {
+                continue;
+            };
+            if pattern.matches(&received.bytes[..len], captures) {
+                return next_packet(target, *conn).map(drop);
             }
+            others += &format!("; {conn} got {}", wire::hex(&received.bytes[..len]));
         }
         std::thread::sleep(std::time::Duration::from_millis(if target.is_live() {
             5
@@ -209,7 +212,7 @@ fn expect_one_of(
             0
         }));
     }
-    Err("none of them got anything".into())
+    Err(format!("none of them got it{others}"))
 }
 
 fn expect_closed(
