@@ -384,6 +384,31 @@ fn presence_tells_the_clean_start_of_connect() {
     }
 }
 
+#[test]
+fn presence_tells_who_comes_and_goes_in_order_and_with_epochs_that_grow() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    broker.say(1, &subscribe("$SYS/brokers/+/clients/b/+", 0));
+    let mut last_epoch = 0;
+    for how in [&[0xe0, 0][..], &[0xff]] {
+        let mut epochs = Vec::new();
+        broker.connect(2, b'b', true, &[]);
+        let came = String::from_utf8_lossy(&broker.told(1)).into_owned();
+        broker.say(2, how);
+        broker.step(Input::Closed { conn: ConnId(2) });
+        let went = String::from_utf8_lossy(&broker.told(1)).into_owned();
+        for (told, event) in [(came, "/connected"), (went, "/disconnected")] {
+            assert!(told.contains(&format!("clients/b{event}")), "{told}");
+            let json = &told[told.find('{').expect("JSON")..];
+            let presence: serde_json::Value = serde_json::from_str(json).expect("one message");
+            epochs.push(presence["epoch"].as_u64().expect("an epoch"));
+        }
+        assert_eq!(epochs[0], epochs[1]);
+        assert!(epochs[0] > last_epoch, "{epochs:?} after {last_epoch}");
+        last_epoch = epochs[0];
+    }
+}
+
 /// SUBSCRIBE (0x82) or UNSUBSCRIBE (0xa2) with this many filters, packet id 7.
 fn filters(header: u8, count: usize) -> Vec<u8> {
     let mut body = vec![0, 7, 0];
