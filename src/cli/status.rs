@@ -193,10 +193,11 @@ fn identity(out: &mut String, identity: &IdentityStatus) {
     }
     if active().next().is_some() {
         let (waiting, late) = (thousands(identity.waiting), thousands(identity.late));
-        let remembered = thousands(identity.remembered);
+        let (remembered, hashed) = (thousands(identity.remembered), thousands(identity.hashed));
         let _ = writeln!(
             out,
-            "{:<14}{waiting} waiting, {late} too late, {remembered} remembered, {} bans",
+            "{:<14}{waiting} waiting, {late} too late, {remembered} remembered, {hashed} hashed, \
+             {} bans",
             "verdicts", identity.bans
         );
     }
@@ -246,7 +247,7 @@ mod tests {
              memory        0 B queued of 6 GiB budget, 24 MiB resident\n\
              identities    users, up (1,200 allowed)\n\
              identities    postgres, down for 1m 30s: connection refused (1,200 allowed)\n\
-             verdicts      1,500 waiting, 7 too late, 1,100 remembered, 2 bans\n\
+             verdicts      1,500 waiting, 7 too late, 1,100 remembered, 1,300 hashed, 2 bans\n\
              messages      10 received + 1 internal + 4 copies\n            \
              = 9 delivered + 2 queued + 1 expired + 2 dropped + 1 between shards\n\
              dropped       2 no_subscriber\n\
@@ -270,6 +271,7 @@ mod tests {
             waiting: 1500,
             late: 7,
             remembered: 1100,
+            hashed: 1300,
             bans: 2,
         }
     }

@@ -154,6 +154,8 @@ pub struct IdentityStatus {
     pub late: u64,
     /// Passwords remembered as right.
     pub remembered: u64,
+    /// Slow hashes (bcrypt, PBKDF2, Argon2, scrypt) calculated.
+    pub hashed: u64,
     pub bans: u64,
 }
 

@@ -254,6 +254,11 @@ impl Authority {
         self.pool.expired()
     }
 
+    /// Slow hashes that were calculated, over all time.
+    pub fn hashed(&self) -> u64 {
+        self.fits.made()
+    }
+
     /// Passwords that are remembered.
     pub fn remembered(&self) -> usize {
         self.memo.len()

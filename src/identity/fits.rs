@@ -8,6 +8,7 @@ use crate::auth::PasswordFormat;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ const LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The comparisons that came out well, of which those that were asked for last are kept.
 pub struct Fits {
     key: Hmac<Sha256>,
+    /// Comparisons that had to be made.
+    made: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -37,6 +40,7 @@ impl Fits {
     pub fn new(key: &[u8; 32], entries_max: usize) -> Fits {
         Fits {
             key: Hmac::new_from_slice(key).expect("HMAC takes keys of any length"),
+            made: AtomicU64::new(0),
             state: Mutex::new(State {
                 entries_max,
                 young: HashSet::new(),
@@ -93,6 +97,16 @@ impl Fits {
             state.young.insert(*fit);
         }
         is_known
+    }
+
+    /// It is made.
+    pub fn count(&self) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Comparisons that had to be made, over all time, however they came out.
+    pub fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
     }
 
     /// It has come out well.

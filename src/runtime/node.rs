@@ -225,6 +225,7 @@ impl Broker {
             waiting: authority.waiting() as u64,
             late: authority.expired(),
             remembered: authority.remembered() as u64,
+            hashed: authority.hashed(),
             bans: authority.bans().len() as u64,
         }
     }
