@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 import suite  # noqa: E402
 import test_storm  # noqa: E402
-from fleet import Fleet, cpu_seconds  # noqa: E402
+from fleet import Fleet, cpu_seconds, part  # noqa: E402
 from postgres import Postgres  # noqa: E402
 from rig import Rig  # noqa: E402
 
@@ -35,6 +35,7 @@ allow_anonymous = "true"
 QUIET_S = 20
 # A fleet that is cut off is some work that is not the storm's: it has seconds of its own.
 REST_S = 3
+BETWEEN_S = 6
 SHORT_S = 4
 
 
@@ -45,42 +46,53 @@ class Traffic:
     def __init__(self, options, port):
         command = [options.loadtest, "flow", "--broker", f"127.0.0.1:{port}", "--json"]
         command += ["-p", "10", "-s", "10", "-t", "10", "--rate", str(options.rate)]
-        command += ["--warm-up", "0", "--duration", str(2 * options.within + 10 * QUIET_S)]
+        command += ["--warm-up", "0", "--duration", str(2 * options.within + 10 * QUIET_S + 20 * options.returns)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
         self.goes_first = goes_first(self.process.pid)
         self.began = time.monotonic()
         self.parts = {}
 
-    def part(self, name, began):
-        """From `began` until now is this part."""
-        self.parts[name] = (began - self.began, time.monotonic() - self.began)
+    def part(self, kind, began):
+        """From `began` until now is a part of this kind."""
+        self.parts.setdefault(kind, []).append((began - self.began, time.monotonic() - self.began))
 
     def end(self):
-        """What each part was like, in milliseconds, and the whole."""
+        """What each kind of part was like, in milliseconds, and the whole."""
         self.process.send_signal(signal.SIGINT)
         whole = json.loads(self.process.communicate()[0])
         rows = list(zip(*(whole["timeline"][key] for key in ("at_s", "p99_us", "delivered_per_s"))))
-        found = {}
-        for name, (begin, end) in self.parts.items():
-            # A row is about the second before it; a long part's first and last are others' as well,
-            # and a short one has no second of its own.
-            edge = 0 if end - begin > SHORT_S else 1
-            inside = [row for row in rows if begin + 1 - edge < row[0] < end + edge]
-            times = sorted(row[1] / 1000 for row in inside)
-            found[name] = {
-                "seconds": len(times),
-                "p99_ms": round(times[len(times) // 2], 3),
-                "p99_ms_of_best_second": round(times[0], 3),
-                "p99_ms_of_worst_second": round(times[-1], 3),
-                "delivered_per_s": round(sum(row[2] for row in inside) / len(inside), 1),
-            }
+        found = {kind: told(rows, parts) for kind, parts in self.parts.items()}
+        for figures in found.values():
+            quiet = found["quiet"]["p99_ms"]
+            figures["times_quiet"] = round(figures["p99_ms"] / quiet, 2)
         keys = ("published", "delivered", "lost", "connections_lost", "lag_p99_us")
         return found, {key: whole[key] for key in keys}
 
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+
+def told(rows, parts):
+    """Parts of one kind: the 99 % of their seconds, in the middle of those seconds. A row is about the
+    second before it. Of a long part all seconds count that are its own; a short one may have none, so
+    of all that it has a share in the worst counts."""
+    times, rates = [], []
+    for begin, end in parts:
+        edge = 0 if end - begin > SHORT_S else 1
+        inside = [row for row in rows if begin + 1 - edge < row[0] < end + edge]
+        rates += [row[2] for row in inside]
+        found = [row[1] / 1000 for row in inside]
+        times += [max(found)] if edge else found
+    times.sort()
+    return {
+        "seconds": len(times),
+        "p99_ms": round(part(times, 0.5), 3),
+        "quartiles": [round(part(times, 0.25), 3), round(part(times, 0.75), 3)],
+        "best_and_worst": [round(times[0], 3), round(times[-1], 3)],
+        "delivered_per_s": round(sum(rates) / len(rates), 1),
+    }
 
 
 class Machine:
@@ -123,12 +135,12 @@ def main():
     parser.add_argument("--cost", type=int, default=10, help="of bcrypt")
     parser.add_argument("--rate", type=int, default=1000, help="messages a second beside it")
     parser.add_argument("--within", type=int, default=3600, help="seconds for a storm")
-    parser.add_argument("--returns", type=int, default=8, help="storms after the first one")
+    parser.add_argument("--returns", type=int, default=12, help="storms after the first one")
     parser.add_argument("--share", action="store_true", help="everybody on all processors")
     options = parser.parse_args()
 
-    def tell(part, **figures):
-        print(json.dumps({"part": part, **figures}), flush=True)
+    def tell(what, **figures):
+        print(json.dumps({"part": what, **figures}), flush=True)
 
     cpus = sorted(os.sched_getaffinity(0))
     ours = cpus[: len(cpus) // 2]
@@ -152,30 +164,34 @@ def main():
 
         tell("places", broker=ours or cpus, probe_first=traffic.goes_first)
 
-        def quiet(part):
+        def quiet(seconds):
             began = time.monotonic()
-            time.sleep(QUIET_S)
-            traffic.part(part, began)
+            time.sleep(seconds)
+            traffic.part("quiet", began)
 
-        quiet("quiet")
+        quiet(QUIET_S)
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         for number in range(1 + options.returns):
-            part = f"return {number}" if number else "first storm"
+            kind = "return" if number else "first storm"
             machine = Machine([rig.process.pid, traffic.process.pid, os.getpid(), *postgres.tree()])
             began = time.monotonic()
             cost = test_storm.run(postgres, rig, fleet, options.within)
-            traffic.part(part, began)
-            tell(part, **cost, **machine.told())
-            time.sleep(REST_S)
+            traffic.part(kind, began)
+            tell(f"{kind} {number}" if number else kind, **cost, **machine.told())
+            # What else runs on this machine changes all the time, so that there is a quiet part
+            # beside each of the others.
+            time.sleep(1)
+            quiet(BETWEEN_S)
             began = time.monotonic()
             fleet.close()
-            traffic.part(f"cut off after {part}", began)
+            traffic.part("cut off", began)
             time.sleep(REST_S)
-        # What else runs on this machine may have changed meanwhile.
-        quiet("quiet again")
+        quiet(QUIET_S)
+        turns = rig.status()["node"]["shards"][0]
+        tell("turns", p99_us=turns["turn_p99_us"], max_us=turns["turn_max_us"])
         parts, whole = traffic.end()
-        for part, figures in parts.items():
-            tell(f"traffic, {part}", **figures)
+        for kind, figures in parts.items():
+            tell(f"traffic, {kind}", **figures)
         tell("traffic, all", **whole)
 
 
