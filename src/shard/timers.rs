@@ -11,8 +11,8 @@ use crate::codec::ReasonCode;
 /// How often retained messages are swept for expired ones, in milliseconds.
 const SWEEP_MS: u64 = 5_000;
 /// Alarms of one step. Clients that came together are due together, and to turn away thousands of
-/// them in one turn is a pause for everybody else: each takes a packet and a close, some 15 us.
-const TICK_ALARMS_MAX: usize = 16;
+/// them in one turn is a pause for everybody else: each takes a packet and a close, some 20 us.
+const TICK_ALARMS_MAX: usize = 4;
 
 /// What an alarm is about.
 #[derive(Clone, Copy, Debug)]

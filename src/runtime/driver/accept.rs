@@ -8,7 +8,8 @@ use crate::net::listener::Accepted;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Connections of one listener in a turn, and the time after which no more are taken in it.
+/// Connections of one listener in a turn, and the time after which no more are taken in it, by all
+/// listeners together.
 const TURN_ACCEPTS_MAX: usize = 16;
 const TURN_ACCEPTS: Duration = Duration::from_micros(50);
 /// Pause when there is no room: file descriptors and connections come back only as others leave.
@@ -18,8 +19,14 @@ impl Driver {
     /// Somebody waits at this listener.
     pub(super) fn accept(&mut self, at: u16) {
         let begun = Instant::now();
+        let left = TURN_ACCEPTS.saturating_sub(self.accepting);
+        self.accept_for(left, begun, at);
+        self.accepting += begun.elapsed();
+    }
+
+    fn accept_for(&mut self, left: Duration, begun: Instant, at: u16) {
         for _ in 0..TURN_ACCEPTS_MAX {
-            if begun.elapsed() >= TURN_ACCEPTS {
+            if begun.elapsed() >= left {
                 // The listener is still ready, and the next wait says so.
                 return;
             }

@@ -2,6 +2,7 @@
 
 use super::super::mail::{Ask, Report};
 use super::Driver;
+use super::input::VERDICT_WORK;
 use crate::net::TokenBucket;
 use crate::shard::Input;
 
@@ -50,6 +51,7 @@ impl Driver {
                     verdict,
                 };
                 self.shard.step(self.now, input, &mut self.fx);
+                self.spent += VERDICT_WORK;
                 self.unpark(conn.0);
             }
             Ask::Revise(revision) => {

@@ -13,8 +13,6 @@ use std::sync::atomic::Ordering;
 
 /// How long a connection may take to be flushed, and then to end from the peer's side.
 const CLOSE_MS_MAX: u64 = 3_000;
-/// Those that are cut in a turn because their time is over: a crowd is late together.
-const TURN_OVERDUE_MAX: usize = 64;
 /// Bytes of a connection that is let go of, which are thrown away unread. What was on its way when
 /// the peer could hear that it is over is less; beyond that nobody listens.
 const WASTE_BYTES_MAX: usize = 1 << 20;
@@ -57,14 +55,14 @@ impl Closing {
 }
 
 impl Driver {
-    /// The peer has gone, or we have let it go: in its turn.
+    /// The connection is over: the peer has gone, or it cannot be written any more.
     pub(super) fn line_up_to_leave(&mut self, slot: u32) {
         if let Some(conn) = self.conns.get(slot) {
             self.leavers.push_back((slot, conn.serial));
         }
     }
 
-    /// The peer has gone: the shard is told.
+    /// The connection is over: the shard is told.
     pub(super) fn lose(&mut self, slot: u32) {
         let conn = ConnId(slot);
         let Some(found) = self.conns.get(slot).filter(|conn| conn.socket.is_some()) else {
@@ -147,20 +145,16 @@ impl Driver {
         }
     }
 
-    /// Cuts those whose time is over.
-    pub(super) fn close_overdue(&mut self) {
-        for _ in 0..TURN_OVERDUE_MAX {
-            let Some((slot, serial)) = Closing::take_due(&mut self.closings, self.now.ms) else {
-                return;
-            };
-            if self
-                .conns
-                .get(slot)
-                .is_some_and(|conn| conn.serial == serial)
-            {
-                self.release(slot);
-            }
+    /// Cuts one whose time is over. False: there is none.
+    pub(super) fn close_overdue(&mut self) -> bool {
+        let Some((slot, serial)) = Closing::take_due(&mut self.closings, self.now.ms) else {
+            return false;
+        };
+        let conn = self.conns.get(slot);
+        if conn.is_some_and(|conn| conn.serial == serial) {
+            self.release(slot);
         }
+        true
     }
 
     pub(super) fn close_by_deadline(&mut self, slot: u32) {

@@ -1,54 +1,59 @@
 //! Who comes and who goes, of whom there may be thousands at once.
 //!
 //! Newcomers, whose next bytes may cost a TLS handshake or are a CONNECT, those whom another shard
-//! has handed over, and connections whose peer has gone wait in lines of their own. A turn does no
-//! more for them than [`CROWD_TURN`] allows, and after it has written what others wait for: a storm
-//! of them takes its time from itself.
+//! has handed over, connections that are on their way out and those that are late wait in lines of
+//! their own. A turn does no more for them than [`CROWD_TURN`] allows, with what is written to them,
+//! and after it has written what others wait for: a storm of them takes its time from itself.
 
 use super::super::mail::Passed;
 use super::Driver;
 use crate::net::connection::Stage;
 use std::time::{Duration, Instant};
 
-/// What those who come and go may take of a turn. A step that has begun is done, so that a turn
-/// does one whole handshake (some 400 us) or some CONNECTs and closes (some 10 us each), and then
-/// looks at who is connected.
+/// What those who come and go may take of a turn, accepting them included. What has begun is done,
+/// so that a turn does one whole handshake (some 400 us) or some CONNECTs and closes (some 10 us
+/// each, and as much again for a packet to them), and then looks at who is connected.
 const CROWD_TURN: Duration = Duration::from_micros(100);
 
-/// Who waits to be let in.
+/// Who waits to be let in, or to be let go of.
 pub(super) enum Newcomer {
-    /// A connection of this shard with something to read: its slot and serial.
+    /// A connection of this shard with something to read, or to throw away: its slot and serial.
     Here(u32, u32),
     /// One that another shard has read the CONNECT of.
     Passed(Box<Passed>),
 }
 
 impl Driver {
-    /// Serves both lines in turn, within the budget. False: nobody was there.
-    pub(super) fn serve_crowd(&mut self) -> bool {
-        if self.newcomers.is_empty() && self.leavers.is_empty() || self.out.is_congested() {
-            return false;
-        }
+    /// Serves the lines in turn, within the budget.
+    pub(super) fn serve_crowd(&mut self) {
+        let budget = CROWD_TURN.saturating_sub(self.accepting);
         let begun = Instant::now();
-        loop {
-            let (newcomer, leaver) = (self.newcomers.pop_front(), self.leavers.pop_front());
-            let is_last = newcomer.is_none() && leaver.is_none();
-            if let Some(newcomer) = newcomer {
-                self.serve_newcomer(newcomer);
+        while !self.out.is_congested() {
+            if !self.serve_one_of_each() {
+                self.newcomers.shrink_to(1024);
+                self.leavers.shrink_to(1024);
+                return;
             }
-            if let Some((slot, serial)) = leaver {
-                self.see_off(slot, serial);
-            }
-            if begun.elapsed() >= CROWD_TURN {
-                return true;
-            }
-            if is_last {
-                break;
+            self.carry_out();
+            if begun.elapsed() >= budget {
+                return;
             }
         }
-        self.newcomers.shrink_to(1024);
-        self.leavers.shrink_to(1024);
-        true
+    }
+
+    /// False: nobody is there.
+    fn serve_one_of_each(&mut self) -> bool {
+        let (newcomer, leaver) = (self.newcomers.pop_front(), self.leavers.pop_front());
+        let mut is_any = newcomer.is_some() || leaver.is_some();
+        if let Some(newcomer) = newcomer {
+            self.serve_newcomer(newcomer);
+        }
+        if let Some((slot, serial)) = leaver {
+            self.see_off(slot, serial);
+        }
+        is_any |= self.close_overdue();
+        is_any |= self.turn_away_overdue();
+        is_any
     }
 
     fn serve_newcomer(&mut self, newcomer: Newcomer) {
@@ -67,7 +72,7 @@ impl Driver {
             if conn.stage == Stage::New {
                 conn.stage = Stage::Open;
             }
-            self.read(slot);
+            self.read_now(slot);
         }
     }
 

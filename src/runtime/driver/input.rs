@@ -17,6 +17,8 @@ const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Work that a turn does for mail, and again for what it reads, in deliveries (see
 /// [`Shard::spent`](crate::shard::Shard::spent)), before what is left waits for the next.
 const TURN_WORK_MAX: usize = 16 * 1024;
+/// What a verdict counts of that: as a rule a packet is sent for it at once.
+pub(super) const VERDICT_WORK: usize = TURN_WORK_MAX / 8;
 /// Items of mail in a turn.
 const TURN_MAIL_MAX: usize = 256;
 /// With more outgoing items than this waiting for room, mail is taken one item a turn. Going on at
@@ -106,7 +108,7 @@ impl Driver {
         let readable = event.readable || event.dead;
         if over {
             // Nothing can be sent any more, and what may still lie here nobody waits for.
-            self.broken.push(slot);
+            self.line_up_to_leave(slot);
         } else if readable {
             self.list(slot);
         }
@@ -132,9 +134,25 @@ impl Driver {
         self.reading.clear();
     }
 
+    /// One read, unless the connection has to wait in the line of those who come and go. Gives the
+    /// number of bytes.
+    #[inline]
+    fn read(&mut self, slot: u32) -> usize {
+        let Some(conn) = self.conns.get(slot).filter(|conn| conn.listed) else {
+            return 0;
+        };
+        let is_costly = || conn.layers.as_deref().is_some_and(Layers::is_costly);
+        if conn.stage != Stage::Open || is_costly() {
+            // It stays listed, so that it stands in the line once.
+            self.newcomers.push_back(Newcomer::Here(slot, conn.serial));
+            return 0;
+        }
+        self.read_now(slot)
+    }
+
     /// One read. Gives the number of bytes.
     #[inline]
-    pub(super) fn read(&mut self, slot: u32) -> usize {
+    pub(super) fn read_now(&mut self, slot: u32) -> usize {
         let Some(conn) = self.conns.get_mut(slot) else {
             return 0;
         };
@@ -144,12 +162,6 @@ impl Driver {
         let id = ConnId(slot);
         let closing = conn.is_closing();
         let layers = conn.layers.as_deref().filter(|_| !closing);
-        if conn.stage == Stage::New || layers.is_some_and(Layers::is_costly) {
-            // It stays listed, so that it stands in the line once.
-            let serial = conn.serial;
-            self.newcomers.push_back(Newcomer::Here(slot, serial));
-            return 0;
-        }
         if let Some(layers) = layers {
             conn.listed = false;
             let wanted = !layers.is_open() || self.shard.wants_input(id, &self.fx);
@@ -188,7 +200,10 @@ impl Driver {
             }
             Received::Nothing => 0,
             Received::End => {
-                self.line_up_to_leave(slot);
+                match closing {
+                    true => self.release(slot),
+                    false => self.line_up_to_leave(slot),
+                }
                 0
             }
         }
@@ -219,20 +234,6 @@ impl Driver {
             }
         }
         self.drained.clear();
-    }
-
-    /// Connections that cannot be written any more are over.
-    pub(super) fn tell_broken(&mut self) {
-        while let Some(slot) = self.broken.pop() {
-            let Some(conn) = self.conns.get(slot) else {
-                continue;
-            };
-            if conn.is_closing() {
-                self.release(slot);
-            } else {
-                self.lose(slot);
-            }
-        }
     }
 
     /// Takes a connection that another shard has handed over.

@@ -10,8 +10,6 @@ use crate::net::layer::{Layers, Why};
 use crate::shard::Input;
 use std::os::fd::OwnedFd;
 
-/// Connections that took too long and are turned away in a turn: a crowd is late together.
-const TURN_OVERDUE_MAX: usize = 32;
 /// MQTT that is wrapped at a time: what TLS has encrypted can only be sent.
 const WRAP_BYTES: usize = 64 * 1024;
 /// The wrapping buffer is given back when it has grown beyond this.
@@ -161,8 +159,8 @@ impl Driver {
         }
     }
 
-    /// Turns away those who took too long.
-    pub(super) fn turn_away_overdue(&mut self) {
+    /// Turns away one who took too long, or two. False: there is none.
+    pub(super) fn turn_away_overdue(&mut self) -> bool {
         // Nearly all are in long before that: the line is as long as those who wait, not as those
         // who came.
         while let Some((slot, serial)) = self.openings.front().map(Closing::whose) {
@@ -173,18 +171,15 @@ impl Driver {
             }
             self.openings.pop_front();
         }
-        for _ in 0..TURN_OVERDUE_MAX {
-            let Some((slot, serial)) = Closing::take_due(&mut self.proxies, self.now.ms) else {
-                break;
-            };
+        let proxy = Closing::take_due(&mut self.proxies, self.now.ms);
+        if let Some((slot, serial)) = proxy {
             self.turn_away_if(slot, serial, Layers::awaits_proxy, Why::ProxyTimeout);
         }
-        for _ in 0..TURN_OVERDUE_MAX {
-            let Some((slot, serial)) = Closing::take_due(&mut self.openings, self.now.ms) else {
-                break;
-            };
+        let opening = Closing::take_due(&mut self.openings, self.now.ms);
+        if let Some((slot, serial)) = opening {
             self.turn_away_if(slot, serial, |l| !l.is_open(), Why::HandshakeTimeout);
         }
+        proxy.is_some() || opening.is_some()
     }
 
     fn turn_away_if(&mut self, slot: u32, serial: u32, is_late: fn(&Layers) -> bool, why: Why) {
@@ -270,10 +265,9 @@ impl Driver {
         }
     }
 
-    /// Its end is told in the next turn: the steps of this one are over.
     fn break_off(&mut self, id: ConnId) {
         self.fx.out.discard(id);
-        self.broken.push(id.0);
+        self.line_up_to_leave(id.0);
     }
 }
 

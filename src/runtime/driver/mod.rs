@@ -38,6 +38,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 /// Events of one wait. More than that is served in the next turn.
 const EVENTS_MAX: usize = 1024;
@@ -106,6 +107,8 @@ pub struct Driver {
     posted: usize,
     /// What this turn has done, in deliveries, and what is left of the mail that it is at.
     spent: usize,
+    /// What this turn has taken to let connections in.
+    accepting: Duration,
     batch: std::vec::IntoIter<Envelope>,
     share: Share,
     gathering: Gathering,
@@ -127,8 +130,6 @@ pub struct Driver {
     dirty: Vec<ConnId>,
     /// Outboxes that were full and are not any more.
     drained: Vec<u32>,
-    /// Connections that broke while they were written.
-    broken: Vec<u32>,
     /// Slots to be freed when the turn is over.
     freed: Vec<u32>,
     closings: VecDeque<Closing>,
@@ -182,6 +183,7 @@ impl Driver {
             house: seat.house,
             posted: 0,
             spent: 0,
+            accepting: Duration::ZERO,
             batch: Vec::new().into_iter(),
             share: Share::default(),
             gathering: Gathering::default(),
@@ -199,7 +201,6 @@ impl Driver {
             reading: Vec::new(),
             dirty: Vec::new(),
             drained: Vec::new(),
-            broken: Vec::new(),
             freed: Vec::new(),
             closings: VecDeque::new(),
             wasted: HashMap::new(),
@@ -216,10 +217,10 @@ impl Driver {
         self.now = self.clock.read();
         self.posted = 0;
         self.spent = 0;
+        self.accepting = Duration::ZERO;
         self.out.retry();
         // What the last turn left goes first: their slots may have new owners later on.
         self.tell_drained();
-        self.tell_broken();
         self.take_mail();
         for event in events {
             match event.source {
@@ -230,19 +231,14 @@ impl Driver {
                 Source::Alarm => self.watch.alarm_rang(),
             }
         }
-        self.tell_broken();
         self.read_listed();
         if self.is_due() {
             self.shard.step(self.now, Input::Tick, &mut self.fx);
         }
-        self.close_overdue();
-        self.turn_away_overdue();
         self.resume_listeners();
         self.carry_out();
         // Who is connected has what is his: what one newcomer costs only the next one waits for.
-        if self.serve_crowd() {
-            self.carry_out();
-        }
+        self.serve_crowd();
         self.report_settled();
         self.report_stopped();
         self.turns.add(self.now.ms, self.clock.since_read());
@@ -261,7 +257,6 @@ impl Driver {
         self.reading.shrink_to_fit();
         self.dirty.shrink_to_fit();
         self.drained.shrink_to_fit();
-        self.broken.shrink_to_fit();
         self.freed.shrink_to_fit();
         self.closings.shrink_to_fit();
         self.wasted.shrink_to_fit();

@@ -101,9 +101,8 @@ impl Driver {
         }
         let waiting = pending.len();
         let Sent::Bytes(sent) = send(socket, pending) else {
-            // Its end is told in the next turn: the steps of this one are over.
             self.fx.out.discard(id);
-            return self.broken.push(id.0);
+            return self.line_up_to_leave(id.0);
         };
         self.fx.out.consume(id, sent);
         let left = waiting - sent;

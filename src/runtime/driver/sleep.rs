@@ -204,7 +204,6 @@ impl Driver {
     #[inline]
     fn has_more(&self) -> bool {
         if !self.drained.is_empty()
-            || !self.broken.is_empty()
             || !self.mailbox.is_empty()
             || !self.batch.as_slice().is_empty()
             || self.is_due()
