@@ -2,8 +2,8 @@
 //!
 //! Newcomers, whose next bytes may cost a TLS handshake or are a CONNECT, those whom another shard
 //! has handed over, connections that are on their way out and those that are late wait in lines of
-//! their own. A turn does no more for them than [`CROWD_TURN`] allows, with what is written to them,
-//! and after it has written what others wait for: a storm of them takes its time from itself.
+//! their own. A turn does no more for them than [`CROWD_TURN`] allows, with what is written to
+//! them, and after it has written what others wait for: a storm takes its time from itself.
 
 use super::super::mail::Passed;
 use super::Driver;
