@@ -75,6 +75,9 @@ thread_local! {
 /// What a helper and whoever has lost patience with it may both do.
 type Work = Arc<dyn Fn() -> bool + Send + Sync>;
 
+/// All that a helper does.
+type Run = Box<dyn FnOnce() + Send>;
+
 /// A thread's way to its helper.
 #[derive(Default)]
 struct Helper {
@@ -107,7 +110,7 @@ impl Helper {
     fn ask(&mut self, work: &Work, begun: Instant) -> Option<bool> {
         let line = match self.line.take() {
             Some(line) => line,
-            None => Line::start()
+            None => Line::start(threads::spawn_idle)
                 .inspect_err(|error| {
                     crate::log_limited!(warn, 1, "hashes are not left to the idle class: {error}");
                 })
@@ -136,10 +139,11 @@ impl Helper {
 }
 
 impl Line {
-    fn start() -> io::Result<Line> {
+    /// A helper on a thread that `spawn` begins.
+    fn start(spawn: impl FnOnce(String, Run) -> io::Result<()>) -> io::Result<Line> {
         let (jobs, to_do) = bounded::<(Work, Sender<bool>)>(1);
         let (tell, told) = bounded(1);
-        threads::spawn_idle("hash".into(), move || {
+        let run = move || {
             let _ = tell.send(gettid());
             while let Ok((work, reply)) = to_do.recv() {
                 // Whoever has lost patience, and is done, has let go of it.
@@ -147,7 +151,8 @@ impl Line {
                     let _ = reply.send(work());
                 }
             }
-        })?;
+        };
+        spawn("hash".into(), Box::new(run))?;
         let late = |_| {
             let ms = START_MAX.as_millis();
             io::Error::other(format!("a helper got no processor within {ms} ms"))
@@ -220,6 +225,20 @@ mod tests {
         let (work, _) = self::told();
         let _ = helper.run(&work);
         assert!(told.lock().unwrap().len() <= 4);
+    }
+
+    #[test]
+    fn nobody_waits_long_for_a_helper_that_gets_no_processor() {
+        let mut kept = None;
+        let started = Line::start(|_, run| {
+            // It has begun for the system, and never runs.
+            kept = Some(run);
+            Ok(())
+        });
+        let error = started.err().unwrap().to_string();
+        assert_eq!(error, "a helper got no processor within 500 ms");
+        // One that gets one after all finds that it has nothing to do.
+        kept.unwrap()();
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 /// A connection. What is not set costs nothing.
 pub struct Connection {
-    /// `None` once it is let go of: the slot is freed at the end of the turn.
+    /// `None` once it is let go of: the slot is freed when what the shard asked for is carried out.
     pub socket: Option<OwnedFd>,
     /// Which of the slot's successive owners this is.
     pub serial: u32,
@@ -35,6 +35,8 @@ pub enum Stage {
     /// Nothing of MQTT has come yet: what comes first costs more than what comes later.
     New,
     Open,
+    /// It cannot be written any more, and is in line for the shard to be told.
+    Broken,
     /// The shard has let go of it: flush, then close.
     Closing,
     /// The last byte was sent and the sending side closed: wait for the peer to end too.

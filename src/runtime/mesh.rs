@@ -69,6 +69,12 @@ impl<T> Mailbox<T> {
         self.receiver.is_empty()
     }
 
+    /// Whether so much is waiting that senders may soon find no room.
+    pub fn is_filling(&self) -> bool {
+        let slots = self.receiver.capacity().unwrap_or(usize::MAX);
+        self.receiver.len() >= slots.div_ceil(4)
+    }
+
     /// What senders ring when the reader waits.
     pub fn bell(&self) -> &Bell {
         &self.bell

@@ -4,7 +4,7 @@
 //! Nothing in here reads a clock, a socket or a random number, so the same shard runs under
 //! glommio, under the tests' virtual time and under the simulator.
 //!
-//! The driver's part, once a turn, in this order (it is what makes acknowledgements true):
+//! The driver's part, after a step or some, in this order (it is what makes acknowledgements true):
 //! 1. [`Effects::mail`] is posted with [`Mail::drain`](mail::Mail::drain);
 //! 2. [`Effects::moves`] are handed to their shards;
 //! 3. the dirty outboxes are written, unless mail is still waiting for room;

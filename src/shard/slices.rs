@@ -63,6 +63,11 @@ impl Slices {
         self.spent += work;
     }
 
+    /// This part of what a step may do was done.
+    pub fn spend_part(&mut self, parts: usize) {
+        self.spent += self.max.div_ceil(parts);
+    }
+
     #[inline]
     pub fn spent(&self) -> usize {
         self.spent

@@ -520,6 +520,36 @@ fn who_waits_for_its_turn_is_not_silent() {
 }
 
 #[test]
+fn those_who_are_late_together_are_turned_away_a_few_at_a_time() {
+    let mut broker = Broker::new(Options::default());
+    broker.reload(|options| options.mqtt.keep_alive_max_s = Some(10));
+    for name in b'a'..=b'z' {
+        broker.connect(name.into(), name, true, &[]);
+    }
+    let count_told = |broker: &mut Broker| {
+        let told = (b'a'..=b'z').filter(|&name| !broker.told(name.into()).is_empty());
+        told.count()
+    };
+    // Nobody is late who has said something, and that is seen at once.
+    broker.ms += 10_000;
+    for name in b'a'..=b'z' {
+        broker.say(name.into(), &[0xc0, 0]);
+    }
+    broker.ms += 6_000;
+    broker.step(Input::Tick);
+    assert_eq!(count_told(&mut broker), 0);
+    assert!(broker.shard.next_deadline_ms() > Some(broker.ms));
+    broker.ms += 10_000;
+    let mut left = 26;
+    while left > 0 {
+        broker.step(Input::Tick);
+        let told = count_told(&mut broker);
+        assert_eq!(told, left.min(4));
+        left -= told;
+    }
+}
+
+#[test]
 fn turns_go_round() {
     let mut broker = in_slices_of(10);
     for (conn, name) in [(1, b'a'), (2, b'b')] {

@@ -17,6 +17,10 @@ PAUSE_S = 1
 PAUSE_MAX_S = 20
 # A loopback address has 28,000 ports, and each that was used rests for a minute.
 ADDRESSES = 32
+# Of those who come at once, no more than a listen queue takes by itself (net.core.somaxconn is 4,096).
+# Whoever finds no room there begins again after a second, all of them by timers of this kernel's that
+# are due together, and whatever else is on this processor stands still for milliseconds.
+ASKING_MAX = 4000
 
 
 class Device:
@@ -68,12 +72,12 @@ class Fleet:
             now = time.monotonic()
             if now - began > within:
                 raise AssertionError(f"{len(took)} are in after {within} s; CONNACK: {self.codes}")
-            # A listen queue is finite, so not all of them before somebody looks at answers.
             for _ in range(200):
-                if not due or due[0][0] > now:
+                is_full = len(self.by_fd) - len(took) >= ASKING_MAX
+                if is_full or not due or due[0][0] > now:
                     break
                 self._begin(self.devices[heapq.heappop(due)[1]])
-            wait = 0 if due and due[0][0] <= now else 0.05
+            wait = 0 if not is_full and due and due[0][0] <= now else 0.05
             for fd, _ in self.epoll.poll(wait, 1000):
                 device = self.by_fd[fd]
                 code = self._answer(device)

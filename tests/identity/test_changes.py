@@ -245,6 +245,26 @@ def what_no_trigger_tells_of_is_asked_for_again(context):
 
 
 @case()
+def what_a_function_reads_is_asked_for_again(context):
+    """A plan does not tell what a function reads that stands in a query."""
+    postgres = context.lab.postgres
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
+    postgres.sql("CREATE TABLE tenants AS SELECT 'u' AS username, true AS pays")
+    postgres.sql("GRANT ALL ON tenants TO mqtt")
+    body = "DECLARE p bool; BEGIN SELECT t.pays INTO p FROM tenants t WHERE username = n; RETURN p; END"
+    postgres.sql(
+        f"CREATE FUNCTION is_paying(n text) RETURNS bool LANGUAGE plpgsql STABLE AS $${body}$$"
+    )
+    query = "select password from mqtt_user where username = '%u' and is_paying(username)"
+    settings = "[auth]\nmemo_s = 1\n"
+    rig = Rig(context, auth_query=query, keepalive="60s", settings=settings).load()
+    rig.wait_log(r"auth_query calls is_paying\(\), of which no trigger tells")
+    equal(rig.code("u", "p", "u"), 0)
+    postgres.sql("UPDATE tenants SET pays = false")
+    rig.wait_code(4, "u", "p", within=3)
+
+
+@case()
 def without_triggers_the_time_to_live_does_it(context):
     postgres = context.lab.postgres
     postgres.reset()

@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// listeners together.
 const TURN_ACCEPTS_MAX: usize = 16;
 const TURN_ACCEPTS: Duration = Duration::from_micros(50);
+/// Newcomers in line above which nobody else is let in: whoever waits in the kernel's queue has not
+/// begun to wait for an answer to what it said.
+const NEWCOMERS_MAX: usize = 512;
+const CROWDED_PAUSE_MS: u64 = 1;
 /// Pause when there is no room: file descriptors and connections come back only as others leave.
 const PAUSE_MS: u64 = 100;
 
@@ -25,9 +29,13 @@ impl Driver {
     }
 
     fn accept_for(&mut self, left: Duration, begun: Instant, at: u16) {
-        for _ in 0..TURN_ACCEPTS_MAX {
-            if begun.elapsed() >= left {
-                // The listener is still ready, and the next wait says so.
+        if self.newcomers.len() >= NEWCOMERS_MAX {
+            return self.stop_listening(at, CROWDED_PAUSE_MS);
+        }
+        for accepted in 0..TURN_ACCEPTS_MAX {
+            // One in any case, so that no listener keeps another from being served. This one is
+            // still ready, and the next wait says so.
+            if accepted > 0 && begun.elapsed() >= left {
                 return;
             }
             let Some(listener) = self.listeners.get(usize::from(at)) else {
@@ -118,9 +126,15 @@ impl Driver {
             "shard {} does not accept for {ms} ms: {why}",
             self.id.0
         );
+        self.stop_listening(at, ms);
+    }
+
+    fn stop_listening(&mut self, at: u16, ms: u64) {
         let at = usize::from(at);
-        self.listeners[at].paused_until_ms = Some(self.now.ms + ms.max(1));
-        self.watch(at, false);
+        if let Some(listener) = self.listeners.get_mut(at) {
+            listener.paused_until_ms = Some(self.now.ms + ms.max(1));
+            self.watch(at, false);
+        }
     }
 
     fn watch(&self, at: usize, on: bool) {

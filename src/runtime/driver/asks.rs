@@ -3,8 +3,9 @@
 use super::super::mail::{Ask, Report};
 use super::Driver;
 use super::input::VERDICT_WORK;
+use crate::base::ConnId;
 use crate::net::TokenBucket;
-use crate::shard::Input;
+use crate::shard::{Input, Verdict};
 
 impl Driver {
     pub(super) fn answer(&mut self, ask: Ask) {
@@ -44,16 +45,7 @@ impl Driver {
                 conn,
                 attempt,
                 verdict,
-            } => {
-                let input = Input::Verdict {
-                    conn,
-                    attempt,
-                    verdict,
-                };
-                self.shard.step(self.now, input, &mut self.fx);
-                self.spent += VERDICT_WORK;
-                self.unpark(conn.0);
-            }
+            } => self.take_verdict((conn, attempt), verdict),
             Ask::Revise(revision) => {
                 self.shard
                     .step(self.now, Input::Revise(revision), &mut self.fx);
@@ -71,6 +63,23 @@ impl Driver {
             }
             Ask::End => self.ended = true,
         }
+    }
+
+    fn take_verdict(&mut self, (conn, attempt): (ConnId, u32), verdict: Verdict) {
+        let input = Input::Verdict {
+            conn,
+            attempt,
+            verdict,
+        };
+        let closes = self.fx.closes.len();
+        self.shard.step(self.now, input, &mut self.fx);
+        let is_told = self.fx.out.backlog(conn) > 0 || self.fx.closes.len() > closes;
+        // Other shards' mail is behind those of a crowd, and they stop for a full mailbox.
+        self.spent += match is_told && !self.mailbox.is_filling() {
+            true => VERDICT_WORK,
+            false => 1,
+        };
+        self.unpark(conn.0);
     }
 
     /// Says that this turn's mail is posted.

@@ -38,6 +38,12 @@ impl Closing {
         (self.slot, self.serial)
     }
 
+    /// Whether the time of the first of the line has come.
+    pub(super) fn is_due(line: &VecDeque<Closing>, now_ms: u64) -> bool {
+        line.front()
+            .is_some_and(|closing| closing.deadline_ms <= now_ms)
+    }
+
     /// The first of the line if its time has come: its slot and serial.
     pub(super) fn take_due(line: &mut VecDeque<Closing>, now_ms: u64) -> Option<(u32, u32)> {
         let Some(first) = line.front() else {
@@ -60,6 +66,17 @@ impl Driver {
         if let Some(conn) = self.conns.get(slot) {
             self.leavers.push_back((slot, conn.serial));
         }
+    }
+
+    /// It cannot be written any more: in its turn the shard is told. Nobody tries again before.
+    pub(super) fn break_off(&mut self, id: ConnId) {
+        self.fx.out.discard(id);
+        if let Some(conn) = self.conns.get_mut(id.0)
+            && !conn.is_closing()
+        {
+            conn.stage = Stage::Broken;
+        }
+        self.line_up_to_leave(id.0);
     }
 
     /// The connection is over: the shard is told.

@@ -59,6 +59,10 @@ impl Driver {
     fn serve_newcomer(&mut self, newcomer: Newcomer) {
         let (slot, serial) = match newcomer {
             Newcomer::Here(slot, serial) => (slot, serial),
+            // The shard has ended everybody, and would not end this one.
+            Newcomer::Passed(passed) if self.stopping.is_some() => {
+                return self.crowd.leave(passed.peer.listener);
+            }
             Newcomer::Passed(passed) => return self.adopt(*passed),
         };
         let Some(conn) = self.conns.get_mut(slot).filter(|c| c.serial == serial) else {

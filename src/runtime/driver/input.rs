@@ -17,7 +17,7 @@ const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Work that a turn does for mail, and again for what it reads, in deliveries (see
 /// [`Shard::spent`](crate::shard::Shard::spent)), before what is left waits for the next.
 const TURN_WORK_MAX: usize = 16 * 1024;
-/// What a verdict counts of that: as a rule a packet is sent for it at once.
+/// What a verdict counts of that when its client is told it: a packet is sent at once.
 pub(super) const VERDICT_WORK: usize = TURN_WORK_MAX / 8;
 /// Items of mail in a turn.
 const TURN_MAIL_MAX: usize = 256;
@@ -141,6 +141,9 @@ impl Driver {
         let Some(conn) = self.conns.get(slot).filter(|conn| conn.listed) else {
             return 0;
         };
+        if conn.stage == Stage::Broken {
+            return 0;
+        }
         let is_costly = || conn.layers.as_deref().is_some_and(Layers::is_costly);
         if conn.stage != Stage::Open || is_costly() {
             // It stays listed, so that it stands in the line once.

@@ -264,11 +264,6 @@ impl Driver {
             self.finish_sending(id.0);
         }
     }
-
-    fn break_off(&mut self, id: ConnId) {
-        self.fx.out.discard(id);
-        self.line_up_to_leave(id.0);
-    }
 }
 
 /// Sends what waits. Whether that was all; `None`: the connection broke.

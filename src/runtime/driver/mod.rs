@@ -1,8 +1,9 @@
 //! One shard's turn: what came is brought to the shard, what it wants is carried out.
 //!
 //! A turn reads the clock once, takes mail, reads each connection that has something once, and
-//! then does what [`crate::shard`] asks of its driver, in its order. Nothing here waits; how a
-//! shard sleeps is in [`super::executor`].
+//! then does what [`crate::shard`] asks of its driver, in its order; those who come and go are
+//! served after that, one by one. Nothing here waits; how a shard sleeps is in
+//! [`super::executor`].
 
 mod accept;
 mod asks;
@@ -130,7 +131,7 @@ pub struct Driver {
     dirty: Vec<ConnId>,
     /// Outboxes that were full and are not any more.
     drained: Vec<u32>,
-    /// Slots to be freed when the turn is over.
+    /// Slots to be freed when what the shard asked for is carried out.
     freed: Vec<u32>,
     closings: VecDeque<Closing>,
     /// Bytes that were thrown away of connections that are let go of.
@@ -219,7 +220,6 @@ impl Driver {
         self.spent = 0;
         self.accepting = Duration::ZERO;
         self.out.retry();
-        // What the last turn left goes first: their slots may have new owners later on.
         self.tell_drained();
         self.take_mail();
         for event in events {

@@ -89,6 +89,9 @@ impl Driver {
         let Some(conn) = self.conns.get_mut(id.0) else {
             return;
         };
+        if conn.stage == Stage::Broken {
+            return self.fx.out.discard(id);
+        }
         if conn.layers.is_some() {
             return self.write_layered(id);
         }
@@ -101,8 +104,7 @@ impl Driver {
         }
         let waiting = pending.len();
         let Sent::Bytes(sent) = send(socket, pending) else {
-            self.fx.out.discard(id);
-            return self.line_up_to_leave(id.0);
+            return self.break_off(id);
         };
         self.fx.out.consume(id, sent);
         let left = waiting - sent;

@@ -213,7 +213,10 @@ impl Driver {
         let waiting = !self.to_read.is_empty()
             || !self.dirty.is_empty()
             || !self.newcomers.is_empty()
-            || !self.leavers.is_empty();
+            || !self.leavers.is_empty()
+            || [&self.closings, &self.openings, &self.proxies]
+                .iter()
+                .any(|line| Closing::is_due(line, self.now.ms));
         waiting && !self.out.is_congested()
     }
 
