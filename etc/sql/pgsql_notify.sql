@@ -72,6 +72,7 @@ DECLARE
     olds text := 'SELECT username, clientid, ipaddr FROM old_rows';
     news text := 'SELECT username, clientid, ipaddr FROM new_rows';
     touched bigint := 1001;
+    for_all boolean := false;
     users json;
     clients json;
     addresses json;
@@ -80,13 +81,15 @@ BEGIN
         EXECUTE format($q$
             SELECT count(*), json_agg(DISTINCT username) FILTER (WHERE username <> ''),
                 json_agg(DISTINCT clientid) FILTER (WHERE clientid <> ''),
-                json_agg(DISTINCT ipaddr) FILTER (WHERE ipaddr <> '')
+                json_agg(DISTINCT ipaddr) FILTER (WHERE ipaddr <> ''),
+                bool_or(concat(username, clientid, ipaddr) = '')
             FROM (%s LIMIT 1001) rows$q$,
             CASE TG_OP WHEN 'INSERT' THEN news WHEN 'DELETE' THEN olds
                 ELSE olds || ' UNION ALL ' || news END)
-            INTO touched, users, clients, addresses;
+            INTO touched, users, clients, addresses, for_all;
     END IF;
-    IF touched > 1000 THEN
+    -- A rule without any name is for everybody.
+    IF touched > 1000 OR for_all THEN
         PERFORM ringmq_tell('acl', 'all', 'true');
     ELSIF touched > 0 THEN
         PERFORM ringmq_tell('acl', 'u', coalesce(users, '[]')::text,

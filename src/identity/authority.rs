@@ -15,11 +15,14 @@ use crate::base::{ConnId, ShardId};
 use crate::codec::ReasonCode;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Times that a question is asked anew because something changed while it was answered.
 const ASKED_ANEW_MAX: usize = 3;
+
+/// How often who is in is asked about where nobody tells of changes and nothing is remembered.
+const DEAF_ASKS_EVERY: Duration = Duration::from_secs(60);
 
 /// The way from here to the shards.
 pub trait Shards: Send + Sync {
@@ -90,6 +93,8 @@ pub struct Authority {
     /// any more: so what is said first also arrives first, and nothing old is said after it.
     changes: RwLock<()>,
     generation: AtomicU64,
+    /// When all who are in were last asked about because nobody tells of what changes.
+    asked_again: Mutex<Instant>,
 }
 
 /// What a source tells of itself.
@@ -104,6 +109,8 @@ pub enum News {
         /// Whether it was ever heard, so that clients that are in were let in by what was missed.
         clients_too: bool,
     },
+    /// It hears nothing, or not of everything, though it can be asked. Said every second or so.
+    Deaf,
 }
 
 /// A shard's way to the authority.
@@ -136,6 +143,7 @@ impl Authority {
             shards,
             changes: RwLock::new(()),
             generation: AtomicU64::new(0),
+            asked_again: Mutex::new(Instant::now()),
             options: RwLock::new(Arc::new(options.clone())),
         });
         let started = pool::start(&authority, options.threads);
@@ -175,6 +183,7 @@ impl Authority {
     pub fn hear(&self, news: News) {
         let (ear, clients_too) = match news {
             News::Changed(revision) => return self.changed(revision),
+            News::Deaf => return self.ask_again_after_a_while(),
             News::Missed { ear, clients_too } => (ear, clients_too),
         };
         let _alone = self.changes.write().unwrap_or_else(PoisonError::into_inner);
@@ -184,6 +193,26 @@ impl Authority {
             let everybody = Revision::Recheck(Whom::everybody());
             self.shards.revise(Arc::new(everybody));
         }
+    }
+
+    /// Nobody tells of what changes: who is in is asked about again when what was said of it is as
+    /// old as a password may be that is remembered.
+    fn ask_again_after_a_while(&self) {
+        let life = match self.options().memo_life {
+            Duration::ZERO => DEAF_ASKS_EVERY,
+            life => life,
+        };
+        let mut last = self
+            .asked_again
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() < life {
+            return;
+        }
+        *last = Instant::now();
+        let _alone = self.changes.write().unwrap_or_else(PoisonError::into_inner);
+        let everybody = Revision::Recheck(Whom::everybody());
+        self.shards.revise(Arc::new(everybody));
     }
 
     /// Bans a client id, a user or an address, and cuts those that are in.

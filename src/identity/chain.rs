@@ -1,7 +1,7 @@
 //! The sources in the order in which they are asked.
 
 use super::health::{Health, Turn};
-use super::source::{Judgement, Reach, Source};
+use super::source::{Judgement, Reach, Remember, Source};
 use crate::auth::{AuthRequest, AuthStep};
 use crate::log_limited;
 use std::sync::Arc;
@@ -97,9 +97,13 @@ impl Chain {
         if question.step == AuthStep::Recheck && question.voucher != 0 {
             return self.judge_again(question);
         }
+        let mut is_memorable = true;
         for link in &self.links {
             match link.judge(question) {
-                Judgement::Next => {}
+                Judgement::Next => is_memorable &= !link.source.looks_further(),
+                Judgement::Allow(grant, _) if !is_memorable => {
+                    return Judgement::Allow(grant, Remember::No);
+                }
                 decided => return decided,
             }
         }
@@ -208,7 +212,7 @@ pub(super) fn number_of(name: &str) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::Remember;
+    use super::super::source::Scope;
     use super::super::source::tests::question;
     use super::*;
     use crate::auth::Grant;
@@ -223,6 +227,10 @@ mod tests {
 
         fn judge(&self, _: &AuthRequest) -> Judgement {
             self.1.clone()
+        }
+
+        fn looks_further(&self) -> bool {
+            self.0 == "b"
         }
     }
 
@@ -251,6 +259,22 @@ mod tests {
             ([&next, &next, &next], &next),
         ] {
             assert_eq!(chain(judgements.map(Clone::clone)).judge(&asked), *decided);
+        }
+    }
+
+    #[test]
+    fn what_rests_on_more_than_the_password_is_not_remembered() {
+        let remember = Remember::Password(Scope::default());
+        let allow = |remember| Judgement::Allow(Grant::default(), remember);
+        let (known, next) = (allow(remember.clone()), Judgement::Next);
+        let asked = question("u", "p", "c");
+        for (judgements, decided) in [
+            // The second one has let it pass: for another client id it may not.
+            ([&next, &next, &known], allow(Remember::No)),
+            ([&next, &known, &next], allow(remember.clone())),
+            ([&known, &next, &next], allow(remember)),
+        ] {
+            assert_eq!(chain(judgements.map(Clone::clone)).judge(&asked), decided);
         }
     }
 

@@ -39,6 +39,12 @@ pub trait Source: Send + Sync {
         true
     }
 
+    /// Whether it looks at more than user name and password before it says that somebody is not
+    /// known to it. Whoever it leaves to the others it may not leave to them next time.
+    fn looks_further(&self) -> bool {
+        false
+    }
+
     /// Whether it knows anybody. As long as no source does, everybody is anonymous.
     fn is_active(&self) -> bool {
         true

@@ -271,8 +271,29 @@ def without_triggers_the_time_to_live_does_it(context):
     postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
     rig = Rig(context, settings="[auth]\nmemo_s = 1\n").load()
     rig.wait_log("no triggers")
-    equal(rig.code("u", "p", "c"), 0)
+    forgotten_in_time(postgres, rig)
+
+
+@case()
+def without_listening_the_time_to_live_does_it(context):
+    postgres = context.lab.postgres
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
+    rig = Rig(context, notify="false", settings="[auth]\nmemo_s = 1\n").load()
+    forgotten_in_time(postgres, rig)
+
+
+def forgotten_in_time(postgres, rig):
+    """Who comes and who is in, within a second or two of memo_s."""
+    postgres.sql("INSERT INTO mqtt_acl (allow, username, access, topic) VALUES (1, 'u', 3, 'a')")
+    client = rig.client("u", "p", "in", v5=True)
+    equal([rig.code("u", "p", "c"), client.publish("a")], [0, 0x10])
+    postgres.sql("UPDATE mqtt_acl SET allow = 0")
+    began = time.monotonic()
+    while client.publish("a") != 0x87:
+        holds(seconds(began) < 4, "the old rule")
+        time.sleep(0.05)
     postgres.sql("DELETE FROM mqtt_user")
+    client.wait_end(4)
     rig.wait_code(4, "u", "p", "c", within=3)
 
 

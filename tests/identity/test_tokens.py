@@ -157,9 +157,13 @@ def key_sets_from_an_address(context):
     # A key that nobody knew is looked for.
     served["keys"].append(jwk(second, "ES256", "2"))
     rig.wait_code(0, "u", token(second, "ES256", "2"), within=12)
-    # Keys that are known outlive the service.
+    # Keys that are known outlive the service, and of one that is not nobody can say.
     status[0] = 503
     equal(rig.code("u", token(first, "ES256", "1")), 0)
+    third = MAKERS["ES256"]()
+    rig.wait_code(3, "u", token(third, "ES256", "3"), within=12)
+    status[0] = 200
+    rig.wait_code(4, "u", token(third, "ES256", "3"), within=8)
 
 
 @case((True,), (False,))

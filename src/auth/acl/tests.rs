@@ -153,15 +153,37 @@ fn any_rule() -> impl Strategy<Value = Rule> {
 
 /// The first rule about a topic that a subscription to `filter` would bring.
 fn brute(rules: &[Rule], topic: &str, filter: &str) -> Answer {
-    let about = |topics: &Topics| match topics {
-        Topics::Pattern(text) => is_in(topic, &text.replace("%u", "u")),
-        Topics::Literal(text) if text.contains(['+', '#']) => **text == *filter,
-        Topics::Literal(text) => **text == *topic,
-    };
+    let about = |topics: &Topics| is_about(topics, topic, filter);
     let first = rules.iter().find(|rule| {
         rule.action != Action::Publish && (rule.topics.is_empty() || rule.topics.iter().any(about))
     });
     first.map_or(Answer::Deny, |rule| rule.answer)
+}
+
+fn is_about(topics: &Topics, topic: &str, filter: &str) -> bool {
+    match topics {
+        Topics::Pattern(text) => is_in(topic, &text.replace("%u", "u")),
+        Topics::Literal(text) if text.contains(['+', '#']) => **text == *filter,
+        Topics::Literal(text) => **text == *topic,
+    }
+}
+
+/// Whether one rule allows all of these topics by one of its patterns, and none before it denies
+/// one of them.
+fn is_allowed_whole(rules: &[Rule], topics: &[&String], filter: &str) -> bool {
+    let mut rules = rules.iter().filter(|rule| rule.action != Action::Publish);
+    let about = |pattern: &Topics, topic: &&String| is_about(pattern, topic, filter);
+    let first = rules.find(|rule| match rule.answer {
+        Answer::Allow => {
+            let is_whole = |pattern: &Topics| topics.iter().all(|topic| about(pattern, topic));
+            rule.topics.is_empty() || rule.topics.iter().any(is_whole)
+        }
+        Answer::Deny => {
+            let touches = |pattern: &Topics| topics.iter().any(|topic| about(pattern, topic));
+            rule.topics.is_empty() || rule.topics.iter().any(touches)
+        }
+    });
+    first.is_some_and(|rule| rule.answer == Answer::Allow)
 }
 
 proptest! {
@@ -180,6 +202,9 @@ proptest! {
         let denied = brought.iter().find(|topic| brute(&list, topic, &filter) == Answer::Deny);
         if answer == Answer::Allow {
             prop_assert_eq!(denied, None, "{} brings a denied topic", filter);
+        }
+        if !brought.is_empty() && is_allowed_whole(&list, &brought, &filter) {
+            prop_assert_eq!(answer, Answer::Allow, "one rule allows all of {}", filter);
         }
         let is_plain = !filter.contains(['+', '#']);
         if is_plain {

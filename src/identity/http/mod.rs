@@ -77,6 +77,10 @@ impl Source for Plugin {
         "http"
     }
 
+    fn looks_further(&self) -> bool {
+        true
+    }
+
     fn can_recheck(&self) -> bool {
         false
     }

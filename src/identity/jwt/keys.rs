@@ -42,8 +42,8 @@ pub struct Keys {
 #[derive(Default)]
 struct Set {
     keys: Vec<Key>,
-    /// Why there is none yet.
-    missing: Option<String>,
+    /// Why the last look for them came to nothing, if it did.
+    failed: Option<String>,
 }
 
 impl Keys {
@@ -114,7 +114,7 @@ impl Keys {
     /// The keys that may have signed a token, those that it names first.
     ///
     /// # Errors
-    /// There is no key set yet: why.
+    /// There is no key set yet, or it may be an old one that lacks the key: why.
     pub fn for_token(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<Key>, String> {
         let found = self.known(id, algorithm);
         if !found.is_empty() || self.from.is_none() {
@@ -127,10 +127,11 @@ impl Keys {
             crate::log_limited!(warn, 1, "key set: {why}");
         }
         let found = self.known(id, algorithm);
-        let missing = self.set().missing.clone();
-        match missing.filter(|_| found.is_empty()) {
-            Some(why) => Err(why),
-            None => Ok(found),
+        let set = self.set();
+        let may_be_new = id.is_some() || set.keys.is_empty();
+        match &set.failed {
+            Some(why) if found.is_empty() && may_be_new => Err(why.clone()),
+            _ => Ok(found),
         }
     }
 
@@ -174,18 +175,16 @@ impl Keys {
         let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(keys) => {
-                let missing = None;
-                *set = Arc::new(Set { keys, missing });
+                let failed = None;
+                *set = Arc::new(Set { keys, failed });
                 Ok(())
             }
             // Old keys are better than none.
             Err(why) => {
-                if set.keys.is_empty() {
-                    *set = Arc::new(Set {
-                        keys: Vec::new(),
-                        missing: Some(why.clone()),
-                    });
-                }
+                *set = Arc::new(Set {
+                    keys: set.keys.clone(),
+                    failed: Some(why.clone()),
+                });
                 Err(why)
             }
         }
@@ -195,7 +194,7 @@ impl Keys {
         let mut last = Instant::now();
         while !self.is_over.load(Ordering::Acquire) {
             thread::sleep(LOOK_UP);
-            let pause = match self.set().missing {
+            let pause = match self.set().failed {
                 Some(_) => Duration::from_secs(2),
                 None => every,
             };

@@ -60,25 +60,26 @@ fn look(
         .filter_map(|row| row.into_iter().next().flatten())
         .collect();
     rows(session, ANY_VALUE, deadline)?;
-    for (key, query) in options.queries() {
-        let values = vec!["null"; query.variables().len()].join(", ");
-        let values = if values.is_empty() {
-            values
-        } else {
-            format!("({values})")
+    for (key, sql, variables) in read_queries(options) {
+        let prepare = format!("prepare ringmq_look as {sql}");
+        rows(session, &prepare, deadline)?;
+        let values = match variables {
+            0 => String::new(),
+            count => format!("({})", vec!["null"; count].join(", ")),
         };
-        rows(
-            session,
-            &format!("prepare ringmq_look as {}", query.sql()),
-            deadline,
-        )?;
         let explain = format!("explain (verbose, format json) execute ringmq_look{values}");
-        let plan = rows(session, &explain, deadline)?;
+        let plan = rows(session, &explain, deadline);
+        // Whatever came of it, or the next look could not have that name.
         rows(session, "deallocate ringmq_look", deadline)?;
-        let plan = plan.into_iter().flatten().flatten().next();
+        let plan = plan?.into_iter().flatten().flatten().next();
         let plan = serde_json::from_str(&plan.unwrap_or_default()).unwrap_or(Value::Null);
         if let Some(name) = functions.iter().find(|name| calls(&plan, name)) {
             return Ok(Some(format!("auth.pgsql.{key} calls {name}()")));
+        }
+        if asks_for_the_time(&plan) {
+            return Ok(Some(format!(
+                "auth.pgsql.{key} looks at the time or the like"
+            )));
         }
         let read = read_by(&plan);
         let found = match read.iter().find(|read| !watched.contains(*read)) {
@@ -89,6 +90,21 @@ fn look(
         return Ok(Some(found));
     }
     Ok(None)
+}
+
+/// What is asked about a client, and what the mirror reads: key, text and number of parameters.
+fn read_queries(options: &Options) -> Vec<(&'static str, &str, usize)> {
+    let of_clients = options.queries();
+    let mut queries: Vec<_> = of_clients
+        .map(|(key, query)| (key, query.sql(), query.variables().len()))
+        .collect();
+    if options.mirror {
+        queries.push(("mirror_query", options.mirror_query(), 0));
+        if options.acl_query.is_some() {
+            queries.push(("mirror_acl_query", options.mirror_acl_query(), 0));
+        }
+    }
+    queries
 }
 
 fn rows(session: &mut Session, sql: &str, deadline: Instant) -> Result<Vec<Cells>, Failure> {
@@ -124,6 +140,24 @@ fn calls(plan: &Value, name: &str) -> bool {
     };
     let all = within(plan);
     all.iter().any(|value| value.as_str().is_some_and(is_call))
+}
+
+/// Whether an expression in a plan may have another value though no row has changed.
+fn asks_for_the_time(plan: &Value) -> bool {
+    const FUNCTIONS: [&str; 8] = [
+        "now",
+        "age",
+        "clock_timestamp",
+        "statement_timestamp",
+        "transaction_timestamp",
+        "timeofday",
+        "random",
+        "current_setting",
+    ];
+    const WORDS: [&str; 3] = ["CURRENT_DATE", "CURRENT_TIME", "LOCALTIME"];
+    let texts = || within(plan).into_iter().filter_map(Value::as_str);
+    FUNCTIONS.iter().any(|name| calls(plan, name))
+        || texts().any(|text| WORDS.iter().any(|word| text.contains(word)))
 }
 
 /// A value with all that is in it.
@@ -176,6 +210,14 @@ mod tests {
             "Plans": [{"Filter": "(upper(pays) = 'reads'::text)"}]}}]);
         for name in ["pays", "lower", "upper", "Odd one"] {
             assert!(calls(&plan, name), "{name}");
+        }
+        assert!(!asks_for_the_time(&plan));
+        for text in [
+            "(until > now())",
+            "(day = CURRENT_DATE)",
+            "(t < LOCALTIMESTAMP)",
+        ] {
+            assert!(asks_for_the_time(&serde_json::json!([text])), "{text}");
         }
         for name in ["ays", "name", "reads", "odd one", "tenants"] {
             assert!(!calls(&plan, name), "{name}");

@@ -16,6 +16,7 @@ use super::notes::{CHANNEL, Changes};
 use super::options::Options;
 use super::session::{Connector, Session};
 use super::source::look_up;
+use super::template::Variable;
 use crate::auth::{Revision, Whom};
 use crate::codec::ReasonCode;
 use crate::identity::{Ear, News, threads};
@@ -47,6 +48,8 @@ pub struct Hearing {
     pub mirror: Option<Arc<Mirror>>,
     pub ear: Arc<Ear>,
     pub tell: Tell,
+    /// False: there is nothing to listen to.
+    pub has_channel: bool,
 }
 
 impl Listener {
@@ -73,6 +76,13 @@ fn has_triggers(session: &mut Session, deadline: Instant) -> Result<bool, Failur
 
 impl Hearing {
     fn run(&self, over: &AtomicBool) {
+        if !self.has_channel {
+            while !over.load(Ordering::Acquire) {
+                thread::sleep(LOOK_UP);
+                (self.tell)(News::Deaf);
+            }
+            return;
+        }
         let mut is_first = true;
         let mut pause = Duration::from_millis(100);
         while !over.load(Ordering::Acquire) {
@@ -102,10 +112,15 @@ impl Hearing {
     ) -> Result<(), Failure> {
         let soon = || Instant::now() + HEARTBEAT_MAX;
         let hears = self.begin(session, soon())?;
+        let unheard = match hears {
+            true => hearsay::unheard_of(session, &self.options, soon())?,
+            false => None,
+        };
+        let hears_all = hears && unheard.is_none();
         // Listening comes first, so that nothing falls between it and what is read now.
-        self.read_tables(session, hears)?;
+        self.read_tables(session, hears_all)?;
         if hears {
-            self.begin_to_hear(session, *is_first, soon())?;
+            self.begin_to_hear(unheard, *is_first);
         }
         *is_first = false;
         let mut last_word = Instant::now();
@@ -132,7 +147,10 @@ impl Hearing {
                 }
                 last_word = Instant::now();
             }
-            if !hears && last_read.elapsed() >= self.options.mirror_refresh {
+            if !hears_all {
+                (self.tell)(News::Deaf);
+            }
+            if !hears_all && last_read.elapsed() >= self.options.mirror_refresh {
                 self.read_tables(session, false)?;
                 last_read = Instant::now();
             }
@@ -163,13 +181,7 @@ impl Hearing {
 
     /// Whatever changed until now was told to nobody: what is remembered is doubted, and who is in
     /// is asked about again. From here on nothing is missed of the tables that have triggers.
-    fn begin_to_hear(
-        &self,
-        session: &mut Session,
-        is_first: bool,
-        deadline: Instant,
-    ) -> Result<(), Failure> {
-        let unheard = hearsay::unheard_of(session, &self.options, deadline)?;
+    fn begin_to_hear(&self, unheard: Option<String>, is_first: bool) {
         (self.tell)(News::Missed {
             ear: self.ear.clone(),
             clients_too: !is_first,
@@ -189,7 +201,6 @@ impl Hearing {
                  changes there act when what is remembered is over (auth.memo_s)"
             ),
         }
-        Ok(())
     }
 
     fn read_tables(&self, session: &mut Session, is_live: bool) -> Result<(), Failure> {
@@ -248,12 +259,18 @@ impl Hearing {
     /// Whoever is meant is off, or looked at again.
     fn announce(&self, changes: &Changes) {
         let set = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+        let acl_query = self.options.acl_query.as_ref();
+        let binds = |variable| acl_query.is_some_and(|query| query.variables().contains(&variable));
+        // What is remembered of a user holds for whichever client and address the query does not
+        // ask about.
+        let is_wide = !changes.rule_clients.is_empty() && !binds(Variable::ClientId)
+            || !changes.rule_addresses.is_empty() && !binds(Variable::Address);
         let kicked = Whom {
             users: set(&changes.kicked),
             ..Whom::default()
         };
         let mut again = Whom {
-            everybody: changes.all_users || changes.all_rules,
+            everybody: changes.all_users || changes.all_rules || is_wide,
             users: set(&changes.touched),
             clients: set(&changes.rule_clients),
             addresses: Vec::new(),

@@ -45,7 +45,7 @@ const NO_NOTIFY: &str = "auth.pgsql.prepared = false: a pooler passes no notific
 /// The source with all that belongs to it; dropping this closes the connections.
 pub struct Plugin {
     source: Pgsql,
-    _listener: Option<Listener>,
+    _listener: Listener,
 }
 
 impl Plugin {
@@ -65,7 +65,7 @@ impl Plugin {
         if options.notify && !options.can_hear() {
             warnings.push(NO_NOTIFY.into());
         }
-        let hears = options.notify && options.can_hear() || options.mirror;
+        let has_channel = options.notify && options.can_hear() || options.mirror;
         let listening = match options.notify_server {
             Some(_) => Arc::new(Connector::new(&options.for_listening())?),
             None => connector.clone(),
@@ -78,11 +78,9 @@ impl Plugin {
             mirror: mirror.clone(),
             ear: ear.clone(),
             tell,
+            has_channel,
         };
-        let listener = match hears {
-            true => Some(Listener::start(hearing).map_err(|error| error.to_string())?),
-            false => None,
-        };
+        let listener = Listener::start(hearing).map_err(|error| error.to_string())?;
         let source = Pgsql::new(options, pool, (health, mirror), ear);
         let plugin = Self {
             source,
@@ -134,6 +132,10 @@ impl Source for Plugin {
     fn pretend(&self, question: &AuthRequest) -> bool {
         self.source.pretend(question)
     }
+
+    fn looks_further(&self) -> bool {
+        self.source.looks_further()
+    }
 }
 
 /// Whether [`Plugin::start`] can read its files; nobody is asked.
@@ -160,8 +162,8 @@ fn warnings(options: &Options, connector: &Connector) -> Vec<String> {
         .collect();
     if options.mirror {
         for (key, sql) in [
-            ("mirror_query", &options.mirror_query),
-            ("mirror_acl_query", &options.mirror_acl_query),
+            ("mirror_query", options.mirror_query()),
+            ("mirror_acl_query", options.mirror_acl_query()),
         ] {
             if let Err::<(), Failure>(told) = session.check(sql, deadline) {
                 warnings.push(format!("auth.pgsql.{key}: {told}"));

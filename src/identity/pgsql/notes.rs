@@ -73,7 +73,9 @@ impl Changes {
                 self.touched.extend(names(note.r));
             }
             "acl" => {
-                self.all_rules |= note.all;
+                // A rule without any name is for everybody.
+                let is_nameless = note.u.is_empty() && note.c.is_empty() && note.a.is_empty();
+                self.all_rules |= note.all || is_nameless;
                 for name in names(note.u) {
                     match name.as_str() {
                         "$all" => self.all_rules = true,
@@ -147,6 +149,9 @@ mod tests {
             "other password or gone: \"c\", user: \"c\", new user: \"a\\\"b\", \
              rules of user: \"d\", rules of client: \"e\", rules of address: \"10.0.0.0/8\""
         );
+        let mut nameless = Changes::default();
+        nameless.add(r#"{"t": "acl", "u": [], "c": [], "a": []}"#);
+        assert!(nameless.all_rules, "a rule for everybody has no name");
         changes.add(r#"{"t": "acl", "u": ["$all"], "c": [], "a": []}"#);
         changes.add(r#"{"t": "new", "all": true}"#);
         assert!(changes.all_rules && changes.many_new && !changes.all_users);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::template::Template;
+use super::template::{Template, Variable};
 use crate::auth::PasswordFormat;
 use crate::config::Errors;
 use crate::identity::plugin::file::{self, Key, boolean, number, seconds, word};
@@ -15,6 +15,17 @@ const POOL_MAX: u32 = 256;
 const MIRROR_USERS: &str = "select username, password, salt, is_superuser from mqtt_user";
 const MIRROR_ACL: &str = "select allow, ipaddr, username, clientid, access, topic from mqtt_acl \
                           order by id";
+
+/// The tutorial's queries, of which those are the same for everybody.
+const USER_QUERIES: [&str; 2] = [
+    "select password from mqtt_user where username = $1",
+    "select password, salt from mqtt_user where username = $1",
+];
+const SUPER_QUERIES: [&str; 1] = ["select is_superuser from mqtt_user where username = $1"];
+const ACL_QUERIES: [&str; 1] = [
+    "select allow, ipaddr, username, clientid, access, topic from mqtt_acl \
+     where ipaddr = $1 or username = $2 or username = '$all' or clientid = $3",
+];
 
 /// Everything that the file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,8 +60,9 @@ pub struct Options {
     pub notify_server: Option<Server>,
     /// Whether to hold the users in memory.
     pub mirror: bool,
-    pub mirror_query: String,
-    pub mirror_acl_query: String,
+    /// None: those of the tutorial.
+    mirror_query: Option<String>,
+    mirror_acl_query: Option<String>,
     /// How old the mirror gets where no trigger tells of changes.
     pub mirror_refresh: Duration,
     pbkdf2: Pbkdf2,
@@ -130,6 +142,61 @@ impl Options {
         set.filter_map(|(key, query)| Some((key, query.as_ref()?)))
     }
 
+    /// What the mirror reads: all users, and all rules.
+    pub fn mirror_query(&self) -> &str {
+        self.mirror_query.as_deref().unwrap_or(MIRROR_USERS)
+    }
+
+    pub fn mirror_acl_query(&self) -> &str {
+        self.mirror_acl_query.as_deref().unwrap_or(MIRROR_ACL)
+    }
+
+    /// Whether the mirror gives what the queries would. What they ask for beside a name, nobody
+    /// would look at.
+    fn check_mirror(&self) -> Result<(), String> {
+        let Some(auth_query) = &self.auth_query else {
+            return Err("auth.pgsql.mirror needs auth.pgsql.auth_query".into());
+        };
+        let by_name = |variable: &Variable| *variable == Variable::Username;
+        if !auth_query.variables().iter().all(by_name) {
+            return Err("auth.pgsql.mirror: it finds users by their name, and \
+                        auth.pgsql.auth_query asks for more"
+                .into());
+        }
+        let (users, acl) = (self.mirror_query.is_some(), self.mirror_acl_query.is_some());
+        for (key, query, known, is_told, told_by) in [
+            (
+                "auth_query",
+                Some(auth_query),
+                &USER_QUERIES[..],
+                users,
+                "mirror_query",
+            ),
+            (
+                "super_query",
+                self.super_query.as_ref(),
+                &SUPER_QUERIES,
+                users,
+                "mirror_query",
+            ),
+            (
+                "acl_query",
+                self.acl_query.as_ref(),
+                &ACL_QUERIES,
+                acl,
+                "mirror_acl_query",
+            ),
+        ] {
+            if !is_told && query.is_some_and(|query| !is_one_of(query, known)) {
+                return Err(format!(
+                    "auth.pgsql.mirror: auth.pgsql.{key} is not the tutorial's, so say in \
+                     auth.pgsql.{told_by} what it gives for all"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// What has to fit together.
     fn finish(&mut self) -> Result<(), String> {
         if self.database.is_empty() {
@@ -149,14 +216,17 @@ impl Options {
             };
             self.password_hash = format!("pbkdf2,{macfun},{iterations},{dklen}").parse()?;
         }
-        let without = [&self.auth_query, &self.super_query, &self.acl_query];
-        if without.iter().all(|query| query.is_none()) {
-            return Err("neither auth.pgsql.auth_query nor acl_query is set".into());
+        if self.auth_query.is_none() {
+            return Err(
+                "auth.pgsql.auth_query is not set, and the other queries are only asked \
+                        about users that it finds"
+                    .into(),
+            );
         }
-        if self.mirror && self.auth_query.is_none() {
-            return Err("auth.pgsql.mirror needs auth.pgsql.auth_query".into());
+        match self.mirror {
+            true => self.check_mirror(),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -185,8 +255,8 @@ impl Default for Options {
             notify: true,
             notify_server: None,
             mirror: false,
-            mirror_query: MIRROR_USERS.into(),
-            mirror_acl_query: MIRROR_ACL.into(),
+            mirror_query: None,
+            mirror_acl_query: None,
             mirror_refresh: Duration::from_secs(60),
             pbkdf2: Pbkdf2::default(),
         }
@@ -237,6 +307,19 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
     }
+}
+
+/// Whether it asks for the same, however it is laid out; what is left of the rows is one, or in
+/// order.
+fn is_one_of(query: &Template, known: &[&str]) -> bool {
+    let words: Vec<&str> = query.sql().split_whitespace().collect();
+    let text = words.join(" ").to_ascii_lowercase();
+    let text = [" limit 1", " order by id"]
+        .iter()
+        .fold(text.as_str(), |text, end| {
+            text.strip_suffix(end).unwrap_or(text)
+        });
+    known.contains(&text)
 }
 
 fn query(text: &str) -> Result<Option<Template>, String> {
@@ -293,8 +376,8 @@ pub const KEYS: &[Key<Options>] = keys! {
     "auth.pgsql.notify" => |o, text| o.notify = boolean(text)?;
     "auth.pgsql.notify_server" => |o, text| o.notify_server = Some(text.parse()?);
     "auth.pgsql.mirror" => |o, text| o.mirror = boolean(text)?;
-    "auth.pgsql.mirror_query" => |o, text| o.mirror_query = word(text)?;
-    "auth.pgsql.mirror_acl_query" => |o, text| o.mirror_acl_query = word(text)?;
+    "auth.pgsql.mirror_query" => |o, text| o.mirror_query = Some(word(text)?);
+    "auth.pgsql.mirror_acl_query" => |o, text| o.mirror_acl_query = Some(word(text)?);
     "auth.pgsql.mirror_refresh" => |o, text| o.mirror_refresh = duration(text)?;
 };
 
@@ -371,10 +454,25 @@ mod tests {
     fn what_does_not_fit_together_is_told() {
         let query = "auth.pgsql.auth_query = select 1\n";
         for (text, part) in [
-            ("auth.pgsql.pool = 4", "neither auth.pgsql.auth_query nor"),
+            ("auth.pgsql.pool = 4", "auth.pgsql.auth_query is not set"),
             (
-                "auth.pgsql.super_query = select 1\nauth.pgsql.mirror = on",
-                "mirror needs auth.pgsql.auth_query",
+                "auth.pgsql.acl_query = select 1",
+                "auth.pgsql.auth_query is not set, and the other queries",
+            ),
+            (
+                "auth.pgsql.auth_query = select '%c'\nauth.pgsql.mirror = on",
+                "auth.pgsql.auth_query asks for more",
+            ),
+            (
+                &format!("{query}auth.pgsql.mirror = on"),
+                "auth.pgsql.auth_query is not the tutorial's, so say in auth.pgsql.mirror_query",
+            ),
+            (
+                &format!(
+                    "{query}auth.pgsql.mirror = on\nauth.pgsql.mirror_query = select 2\n\
+                     auth.pgsql.acl_query = select 3"
+                ),
+                "auth.pgsql.acl_query is not the tutorial's, so say in auth.pgsql.mirror_acl_query",
             ),
             (
                 &format!("{query}auth.pgsql.password_hash = pbkdf2"),
@@ -403,6 +501,19 @@ mod tests {
             options.password_hash,
             "pbkdf2,sha256,1000,20".parse().unwrap()
         );
+    }
+
+    #[test]
+    fn a_mirror_takes_the_tutorials_queries_as_they_are() {
+        let shipped = include_str!("../../../etc/plugins/auth_pgsql.conf");
+        let options = read(&format!("{shipped}\nauth.pgsql.mirror = on")).unwrap();
+        assert_eq!(options.mirror_query(), MIRROR_USERS);
+        let text = "auth.pgsql.auth_query = SELECT password, salt  FROM mqtt_user \
+                    WHERE username = '%u';\nauth.pgsql.mirror = on";
+        assert!(read(text).is_ok());
+        let text = "auth.pgsql.auth_query = select p from u where n = '%u'\n\
+                    auth.pgsql.mirror_query = select n, p from u\nauth.pgsql.mirror = on";
+        assert_eq!(read(text).unwrap().mirror_query(), "select n, p from u");
     }
 
     #[test]

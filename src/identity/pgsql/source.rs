@@ -193,6 +193,10 @@ impl Source for Pgsql {
         })
     }
 
+    fn looks_further(&self) -> bool {
+        self.scope.client_id || self.scope.address
+    }
+
     fn reach(&self, request: &AuthRequest) -> Reach {
         let has_name = request
             .username

@@ -103,7 +103,7 @@ impl Mirror {
         let mut users = Users::default();
         let mut wrong = None;
         let deadline = Instant::now() + LOAD_MAX;
-        session.query((&options.mirror_query, &[]), deadline, |row| {
+        session.query((options.mirror_query(), &[]), deadline, |row| {
             let read = named(row).and_then(|(name, user)| match users.contains(&name) {
                 // As with `limit 1`: one of them counts.
                 true => Ok(()),
@@ -130,7 +130,7 @@ impl Mirror {
         let mut wrong = None;
         if options.acl_query.is_some() {
             let deadline = Instant::now() + LOAD_MAX;
-            session.query((&options.mirror_acl_query, &[]), deadline, |row| {
+            session.query((options.mirror_acl_query(), &[]), deadline, |row| {
                 match Stored::new(row) {
                     Ok(stored) => rules.push(stored),
                     Err(why) => wrong = Some(why),
