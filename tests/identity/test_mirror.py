@@ -72,3 +72,29 @@ def without_triggers_it_is_read_again(context):
     equal([rig.code("w", "p"), rig.code("u", "q")], [0, 0])
     postgres.sql("DELETE FROM mqtt_user WHERE username = 'v'")
     rig.wait_code(4, "v", "p", within=5)
+
+
+@case()
+def a_table_that_nobody_tells_of_is_read_anew(context):
+    """Both tables have their triggers, and the mirror looks at a third one."""
+    postgres = context.lab.postgres
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p'), ('v', 'p')")
+    postgres.sql("CREATE TABLE tenants AS SELECT username, true AS pays FROM mqtt_user")
+    postgres.sql("GRANT ALL ON tenants TO mqtt")
+    paying = "from mqtt_user join tenants using (username) where pays"
+    rig = Rig(
+        context,
+        mirror="true",
+        mirror_refresh="1s",
+        auth_query=f"select password, salt {paying} and username = '%u'",
+        mirror_query=f"select username, password, salt, is_superuser {paying}",
+        settings="[auth]\nmemo_s = 1\n",
+    ).load()
+    rig.wait_log("reads public.tenants, of which no trigger tells")
+    rig.wait_log("mirrored 2 users")
+    client = rig.client("u", "p")
+    equal([client.code, rig.code("v", "p")], [0, 0])
+    postgres.sql("UPDATE tenants SET pays = false WHERE username = 'u'")
+    client.wait_end(5)
+    rig.wait_code(4, "u", "p", within=5)
+    equal(rig.code("v", "p"), 0)
