@@ -109,7 +109,7 @@ pub enum News {
         /// Whether it was ever heard, so that clients that are in were let in by what was missed.
         clients_too: bool,
     },
-    /// It hears nothing, or not of everything, though it can be asked. Said every second or so.
+    /// Its source hears nothing, or not of everything. Said again and again while it is so.
     Deaf,
 }
 
