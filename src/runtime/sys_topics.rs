@@ -183,22 +183,20 @@ impl Publisher {
         self.figure("metrics/bytes/received", sum.bytes_in);
         self.figure("metrics/bytes/sent", sum.bytes_out);
         self.figure("metrics/packets/received", sum.packets_in.iter().sum());
-        self.figure("metrics/packets/sent", sum.packets_out.iter().sum());
+        let sent = sum.packets_sent();
+        self.figure("metrics/packets/sent", sent.iter().sum());
         for (name, kind) in BOTH_WAYS {
             self.figure(
                 &format!("metrics/packets/{name}/received"),
                 sum.packets_in[kind],
             );
-            self.figure(
-                &format!("metrics/packets/{name}/sent"),
-                sum.packets_out[kind],
-            );
+            self.figure(&format!("metrics/packets/{name}/sent"), sent[kind]);
         }
         for (name, kind) in RECEIVED {
             self.figure(&format!("metrics/packets/{name}"), sum.packets_in[kind]);
         }
         for (name, kind) in SENT {
-            self.figure(&format!("metrics/packets/{name}"), sum.packets_out[kind]);
+            self.figure(&format!("metrics/packets/{name}"), sent[kind]);
         }
         self.figure("metrics/packets/disconnect", sum.packets_in[DISCONNECT]);
         self.figure("metrics/messages/received", sum.publish_in.iter().sum());

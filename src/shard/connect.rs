@@ -222,11 +222,7 @@ impl Shard {
         let refused = match error {
             DecodeError::NotMqtt => return self.drop_silently(id, Refusal::NotMqtt, fx),
             DecodeError::UnsupportedVersion { level } => {
-                conn.version = if level > 5 {
-                    Version::V5
-                } else {
-                    Version::V311
-                };
+                conn.version = answered_as(level);
                 Refused {
                     reason: ReasonCode::UnsupportedProtocolVersion,
                     why: Refusal::NotMqtt,
@@ -499,6 +495,8 @@ impl Shard {
         connack.encode(conn.version, out);
         if out.len() - start > conn.packet_bytes_max as usize {
             out.truncate(start);
+        } else {
+            self.counters.packets_out[2] += 1;
         }
         fx.events.push(Event::Refused {
             peer: conn.peer,
@@ -565,6 +563,17 @@ impl Shard {
             )
         });
         slot
+    }
+}
+
+/// The version in which a level that is not spoken is refused: 5.0 for what comes after it, the old
+/// CONNACK for the others. Bit 0x80 is no later version: bridges of mosquitto set it on 3 and 4 to
+/// say that they are bridges, and connect without it once CONNACK says 0x01, in two bytes. To take
+/// them at that level would be to promise that what a bridge publishes does not come back to it.
+fn answered_as(level: u8) -> Version {
+    match level {
+        6..0x80 => Version::V5,
+        _ => Version::V311,
     }
 }
 

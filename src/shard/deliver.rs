@@ -290,12 +290,16 @@ impl Shard {
                     (Some(delivery), stage) if stage != Stage::Comp => {
                         let message = outgoing(delivery, packet_id, again);
                         self.counters.publish_out[delivery.qos as usize] += u64::from(!again);
+                        self.counters.packets_out[3] += u64::from(again);
                         if !conn.put_publish(now, &message, out) {
                             let delivery = flow.out.abandon(packet_id).expect("just resent");
                             self.forget(&delivery, Some(Drop::PacketTooLarge));
                         }
                     }
-                    _ => conn.put_ack(AckKind::PubRel, packet_id, ReasonCode::Success, out),
+                    _ => {
+                        conn.put_ack(AckKind::PubRel, packet_id, ReasonCode::Success, out);
+                        self.counters.packets_out[6] += 1;
+                    }
                 }
                 continue;
             }

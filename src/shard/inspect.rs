@@ -13,6 +13,7 @@ pub struct ShardStats {
     pub sessions: usize,
     /// Of `sessions`, those with a connection.
     pub clients: usize,
+    /// Of all sessions, shared ones too.
     pub subscriptions: usize,
     /// Different filters of `subscriptions` and of groups.
     pub filters: usize,
@@ -39,17 +40,18 @@ pub struct ClientInfo {
 impl Shard {
     /// The shard's figures.
     pub fn stats(&self) -> ShardStats {
-        let clients = self
-            .sessions
-            .iter_from(0)
-            .filter(|(_, s)| s.conn.is_some())
-            .count();
+        let (mut clients, mut shared) = (0, 0);
+        for (_, session) in self.sessions.iter_from(0) {
+            clients += usize::from(session.conn.is_some());
+            // Their groups may lie on other shards: each counts where its session is.
+            shared += session.shared.as_ref().map_or(0, |shared| shared.len());
+        }
         let routes = self.router.stats();
         ShardStats {
             connections: self.conns.len(),
             sessions: self.sessions_len(),
             clients,
-            subscriptions: routes.subscriptions,
+            subscriptions: routes.subscriptions + shared,
             filters: routes.filters,
             retained: self.retained.len(),
             retained_bytes: self.retained.bytes(),

@@ -233,7 +233,9 @@ impl Refusal {
 pub struct Counters {
     pub ledger: Ledger,
     pub refused: [u64; Refusal::ALL.len()],
-    /// Packets received and sent, by packet type (the high nibble of the first byte).
+    /// Packets received and sent, by packet type (the high nibble of the first byte). Of PUBLISH
+    /// only what was sent again is counted here, so that a delivery counts once: see
+    /// [`Counters::packets_sent`].
     pub packets_in: [u64; 16],
     pub packets_out: [u64; 16],
     pub bytes_in: u64,
@@ -256,6 +258,13 @@ impl Counters {
     /// Counts a refusal.
     pub fn refuse(&mut self, why: Refusal) {
         self.refused[why as usize] += 1;
+    }
+
+    /// Packets sent, by packet type.
+    pub fn packets_sent(&self) -> [u64; 16] {
+        let mut sent = self.packets_out;
+        sent[3] += self.publish_out.iter().sum::<u64>();
+        sent
     }
 }
 

@@ -15,6 +15,7 @@ import suite
 from broker import Broker
 
 # Importing registers the tests.
+import test_bridge  # noqa: F401
 import test_browser  # noqa: F401
 import test_certificates  # noqa: F401
 import test_doors  # noqa: F401

@@ -2,6 +2,7 @@
 //! between shards, pauses of accepting, slow readers, full mailboxes, the end.
 
 mod client;
+mod figures;
 mod helm;
 
 use client::*;
@@ -23,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const CONNACK: u8 = 0x20;
 const PUBLISH: u8 = 0x30;
 const PUBACK: u8 = 0x40;
+const PUBREL: u8 = 0x62;
 const SUBACK: u8 = 0x90;
 const PINGREQ: u8 = 0xc0;
 const PINGRESP: u8 = 0xd0;
@@ -702,67 +704,5 @@ fn the_broker_tells_about_itself() {
         text.parse::<u64>().is_ok_and(|bytes| bytes > 100)
     });
     drop(client);
-    stop(broker);
-}
-
-/// Every figure that emqttd has, after a little of everything.
-#[test]
-fn figures_say_what_happened() {
-    let _alone = alone();
-    let mut settings = settings(2);
-    settings.sys.interval_s = 1;
-    settings.mqtt.receive_maximum = 100;
-    let (broker, address) = start(settings);
-    let mut client = Client::connect(address, 5, "busy");
-    client.subscribe("a/b", 1);
-    client.subscribe("a/+", 0);
-    client.publish("a/b", 1, 9, b"kept");
-    // PUBACK, and the message once.
-    for _ in 0..2 {
-        client.expect();
-    }
-    // One QoS 2 message more than may be open at once.
-    let mut reckless = Client::connect(address, 5, "reckless");
-    for id in 1..=101 {
-        reckless.publish("nobody", 2, id, b"");
-    }
-    while reckless.next().is_some() {}
-    let mut observer = Client::connect(address, 4, "observer");
-    observer.subscribe("$SYS/brokers/+/#", 0);
-    let mut found = BTreeMap::new();
-    let expected = [
-        ("stats/clients/count", 2),
-        ("stats/clients/max", 2),
-        ("stats/sessions/count", 2),
-        ("stats/subscriptions/count", 3),
-        ("stats/topics/count", 3),
-        ("metrics/messages/qos1/received", 1),
-        ("metrics/messages/qos2/received", 100),
-        ("metrics/messages/qos2/dropped", 1),
-        ("metrics/packets/connect", 3),
-        ("metrics/packets/puback/sent", 1),
-        ("metrics/packets/disconnect", 0),
-    ];
-    let deadline = Instant::now() + PATIENCE;
-    let missing = |found: &BTreeMap<String, u64>| {
-        let differs = |(name, value): &&(&str, u64)| found.get(*name) != Some(value);
-        expected.iter().filter(differs).copied().collect::<Vec<_>>()
-    };
-    while !missing(&found).is_empty() {
-        assert!(
-            Instant::now() < deadline,
-            "{:?} of {found:?}",
-            missing(&found)
-        );
-        let (_, body) = observer.expect();
-        let topic_len = usize::from(u16::from_be_bytes([body[0], body[1]]));
-        let topic = String::from_utf8(body[2..2 + topic_len].to_vec()).unwrap();
-        let figure = String::from_utf8(body[2 + topic_len..].to_vec()).unwrap();
-        let name = topic.splitn(4, '/').nth(3).unwrap_or_default();
-        if let Ok(figure) = figure.parse() {
-            found.insert(name.to_owned(), figure);
-        }
-    }
-    drop((client, observer));
     stop(broker);
 }

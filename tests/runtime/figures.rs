@@ -1,0 +1,113 @@
+//! What the broker publishes about itself.
+
+use super::*;
+use std::collections::BTreeMap;
+
+/// What they are after that, however often they were told. `resent` is by how many more PUBLISH
+/// packets than messages were sent.
+const EXPECTED: [(&str, u64); 15] = [
+    ("stats/clients/count", 3),
+    ("stats/clients/max", 3),
+    ("stats/sessions/count", 3),
+    ("stats/subscriptions/count", 6),
+    ("stats/subscribers/count", 6),
+    ("stats/topics/count", 6),
+    ("metrics/messages/qos1/received", 2),
+    ("metrics/messages/qos2/received", 101),
+    ("metrics/messages/qos2/dropped", 1),
+    ("metrics/packets/connect", 6),
+    ("metrics/packets/connack", 6),
+    ("metrics/packets/puback/sent", 2),
+    ("metrics/packets/pubrel/sent", 2),
+    ("metrics/packets/disconnect", 0),
+    ("resent", 1),
+];
+
+/// Every figure that emqttd has, after a little of everything.
+#[test]
+fn figures_say_what_happened() {
+    let _alone = alone();
+    let mut settings = settings(2);
+    settings.sys.interval_s = 1;
+    settings.mqtt.receive_maximum = 100;
+    let (broker, address) = start(settings);
+    let mut client = Client::connect(address, 5, "busy");
+    client.subscribe("a/b", 1);
+    client.subscribe("a/+", 0);
+    client.publish("a/b", 1, 9, b"kept");
+    // PUBACK, and the message once.
+    for _ in 0..2 {
+        client.expect();
+    }
+    // One QoS 2 message more than may be open at once.
+    let mut reckless = Client::connect(address, 5, "reckless");
+    for id in 1..=101 {
+        reckless.publish("nobody", 2, id, b"");
+    }
+    while reckless.next().is_some() {}
+    client.subscribe("$share/group/c", 0);
+    let mut old = Client::open(address, 2);
+    old.send(&old.connect_packet("old"));
+    assert_eq!(old.next(), Some((CONNACK, vec![0, 1])));
+    let keeper = leave_two_for_a_second_time(address);
+    let mut observer = Client::connect(address, 4, "observer");
+    observer.subscribe("$SYS/brokers/+/#", 0);
+    let mut found = BTreeMap::new();
+    let deadline = Instant::now() + PATIENCE;
+    let missing = |found: &BTreeMap<String, u64>| {
+        let differs = |(name, value): &&(&str, u64)| found.get(*name) != Some(value);
+        EXPECTED.iter().filter(differs).copied().collect::<Vec<_>>()
+    };
+    while !missing(&found).is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "{:?} of {found:?}",
+            missing(&found)
+        );
+        let (_, body) = observer.expect();
+        let topic_len = usize::from(u16::from_be_bytes([body[0], body[1]]));
+        let topic = String::from_utf8(body[2..2 + topic_len].to_vec()).unwrap();
+        let figure = String::from_utf8(body[2 + topic_len..].to_vec()).unwrap();
+        let name = topic.splitn(4, '/').nth(3).unwrap_or_default();
+        if let Ok(figure) = figure.parse() {
+            found.insert(name.to_owned(), figure);
+        }
+        // Both are of one moment: what is told of packets comes right before.
+        if name == "metrics/messages/sent" {
+            let packets = found["metrics/packets/publish/sent"];
+            found.insert("resent".into(), packets - found[name]);
+        }
+    }
+    drop((client, keeper, observer));
+    stop(broker);
+}
+
+/// A client that comes back to a PUBLISH and a PUBREL which it had not answered, and gets both.
+fn leave_two_for_a_second_time(address: SocketAddr) -> Client {
+    let come = || {
+        let mut client = Client::open(address, 4);
+        let mut connect = client.connect_packet("keeper");
+        // No clean session.
+        connect[9] = 0;
+        client.send(&connect);
+        assert_eq!(client.expect().0, CONNACK);
+        client
+    };
+    let mut client = come();
+    client.subscribe("k/1", 1);
+    client.subscribe("k/2", 2);
+    client.publish("k/1", 1, 1, b"");
+    client.publish("k/2", 2, 2, b"");
+    while let (first, body) = client.expect()
+        && first != PUBREL
+    {
+        if first == PUBLISH | 4 {
+            client.send(&[0x50, 2, body[5], body[6]]);
+        }
+    }
+    drop(client);
+    let mut client = come();
+    let again = [client.expect().0, client.expect().0];
+    assert_eq!(again, [PUBLISH | 0x0a, PUBREL]);
+    client
+}
