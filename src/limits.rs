@@ -16,8 +16,8 @@ pub const LISTENERS_MAX: usize = 64;
 pub const FILES_RESERVED: u64 = 256;
 /// Locked memory without which a ring is refused (glommio asks for it at each executor's start).
 pub const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
-/// Accept queue that a listener asks for; `net.core.somaxconn` below it cuts it down.
-pub const ACCEPT_BACKLOG: u64 = 1024;
+/// Accept queue that each shard asks for of a listener; `net.core.somaxconn` below it cuts it down.
+pub const ACCEPT_BACKLOG: u64 = 4096;
 
 // Ceilings: protocol.
 
@@ -38,6 +38,20 @@ pub const WEBSOCKET_FRAME_BYTES_MAX: u64 = PACKET_BYTES_CEILING + 5;
 /// Longest HTTP request that asks for a WebSocket, in bytes, and the most headers of one.
 pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const HTTP_HEADERS_MAX: usize = 64;
+/// Largest CONNECT that is waited for: nobody has shown who they are yet.
+pub const CONNECT_BYTES_MAX: usize = 256 * 1024;
+/// Half a packet, or unsent bytes, that each connection may have however little memory there is.
+pub const ALWAYS_KEPT_BYTES: usize = 4096;
+/// How long a connection may take to be flushed, and then to end from the peer's side.
+pub const CLOSE_MS_MAX: u64 = 3_000;
+/// Bytes of a connection that is let go of, which are thrown away unread. What was on its way when
+/// the peer could hear that it is over is less; beyond that nobody listens.
+pub const CLOSE_WASTE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a TLS handshake that may wait to be whole: a client's certificates and what belongs to
+/// them.
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 80 * 1024;
+/// Longest PROXY header of version 2 that is taken: addresses, a certificate's name and some more.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
 /// Longest interval that four bytes of seconds can say; this value itself means "never".
 pub const EXPIRY_NEVER_S: u32 = u32::MAX;
 
@@ -133,6 +147,7 @@ const _: () = {
     assert!(CONTROL_PAGE_MAX * 8 * 1024 <= CONTROL_REPLY_BYTES_MAX);
 
     assert!(PACKET_BYTES_FLOOR <= PACKET_BYTES_DEFAULT);
+    assert!(CONNECT_BYTES_MAX as u64 >= PACKET_BYTES_FLOOR);
     assert!(PACKET_BYTES_DEFAULT <= PACKET_BYTES_CEILING);
     assert!(CLIENT_ID_BYTES_DEFAULT as usize <= CLIENT_ID_BYTES_MAX);
     assert!(TOPIC_BYTES_DEFAULT as usize <= TOPIC_BYTES_MAX);

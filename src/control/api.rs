@@ -273,7 +273,8 @@ pub struct Handshakes {
     pub resumed: u64,
 }
 
-/// Memory of the queues of all clients.
+/// Memory that clients make the broker hold: in queues and windows, of packets that have not come
+/// whole, and of what sockets do not take.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {

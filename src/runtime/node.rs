@@ -42,7 +42,7 @@ impl Node for Broker {
             retained_messages: sum(|r| r.stats.retained),
             retained_bytes: sum(|r| r.stats.retained_bytes),
             memory: Memory {
-                queued_bytes: sum(|r| r.stats.counters.queued_bytes),
+                queued_bytes: sum(|r| r.stats.budgeted_bytes),
                 budget_bytes: settings.limits.memory_budget_bytes,
             },
             ledger: ledger(&reports),

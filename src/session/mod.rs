@@ -126,6 +126,9 @@ pub struct PendingSuback {
     pub waiting: u32,
     /// Retained messages that are due afterwards.
     pub pulls: Vec<RetainedPull>,
+    /// Of a 3.1 client, what it had not subscribed to before: taken back if another filter of the
+    /// packet cannot be granted.
+    pub new: Vec<Box<str>>,
 }
 
 impl Session {

@@ -20,8 +20,10 @@ pub enum Violation {
     QoSNotSupported,
     /// MQTT-3.2.2-14.
     RetainNotSupported,
-    /// More levels or bytes than this broker's limit.
-    TopicNameInvalid,
+    /// A topic of more levels than this broker's limit.
+    TopicLevels,
+    /// A topic of more bytes than this broker's limit.
+    TopicLength,
     /// Session Expiry raised from 0 in DISCONNECT (section 3.14.2.2.2).
     SessionExpiryRaised,
     /// AUTH with another method than CONNECT had (MQTT-4.12.1-1).
@@ -43,7 +45,7 @@ impl Violation {
             Violation::TopicAliasInvalid => ReasonCode::TopicAliasInvalid,
             Violation::QoSNotSupported => ReasonCode::QoSNotSupported,
             Violation::RetainNotSupported => ReasonCode::RetainNotSupported,
-            Violation::TopicNameInvalid => ReasonCode::TopicNameInvalid,
+            Violation::TopicLevels | Violation::TopicLength => ReasonCode::TopicNameInvalid,
             Violation::Denied => ReasonCode::NotAuthorized,
         }
     }
@@ -65,7 +67,8 @@ impl fmt::Display for Violation {
             Violation::TopicAliasInvalid => "a topic alias that is not in use",
             Violation::QoSNotSupported => "a QoS above Maximum QoS",
             Violation::RetainNotSupported => "RETAIN where it is not available",
-            Violation::TopicNameInvalid => "a topic name beyond this broker's limits",
+            Violation::TopicLevels => "a topic name of more levels than this broker's limit",
+            Violation::TopicLength => "a topic name of more bytes than this broker's limit",
             Violation::SessionExpiryRaised => "Session Expiry Interval raised from 0",
             Violation::MethodChanged => "another Authentication Method than CONNECT named",
             Violation::Denied => "not authorized",

@@ -7,6 +7,7 @@ use crate::base::{ConnId, Now};
 use crate::codec::{Disconnect, ReasonCode, Version};
 use crate::message::{Content, Message};
 use crate::session::{Stage, Violation, will::Will};
+use std::borrow::Cow;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,23 @@ impl Ending {
             Ending::MemoryBudget => ReasonCode::QuotaExceeded,
             Ending::Shutdown => ReasonCode::ServerShuttingDown,
         })
+    }
+
+    /// What is told as Reason String.
+    fn said(self) -> Cow<'static, str> {
+        let sentence = match self {
+            Ending::ByClient { .. } | Ending::PeerClosed => "",
+            Ending::Violation(violation) => return violation.to_string().into(),
+            Ending::TakenOver => "another connection has this client identifier now",
+            Ending::KeepAlive => "nothing was heard for longer than the keep alive allows",
+            Ending::Refused(_) => "not authorized any more",
+            Ending::AnswerTooLarge { .. } => "the answer is larger than Maximum Packet Size",
+            Ending::Kicked => "taken off by an operator",
+            Ending::Expired => "the time that this client was let in for is over",
+            Ending::MemoryBudget => "no memory is left for large packets",
+            Ending::Shutdown => "the server is shutting down",
+        };
+        sentence.into()
     }
 
     /// The word in presence events and logs.
@@ -217,14 +235,8 @@ impl Shard {
         let Some(reason) = ending.reason().filter(|_| conn.version == Version::V5) else {
             return;
         };
-        let said = match ending {
-            Ending::Violation(violation) => Some(violation.to_string()),
-            _ => None,
-        };
-        let reason_string = said
-            .as_deref()
-            .filter(|_| conn.request_problem_information)
-            .and_then(|text| conn.reason_string(text));
+        let said = ending.said();
+        let reason_string = conn.reason_string(&said);
         let out = fx.out.of(id);
         Disconnect {
             reason,

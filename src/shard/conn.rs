@@ -29,6 +29,36 @@ pub enum Pause {
     Turn,
 }
 
+/// What CONNECT asked for that matters later on, as bits.
+#[derive(Clone, Copy)]
+pub struct Asked(u8);
+
+impl Asked {
+    const PROBLEM_INFORMATION: u8 = 1;
+    const EXPIRY: u8 = 2;
+
+    /// Of CONNECT's properties.
+    pub fn of(properties: &codec::ConnectProperties<'_>) -> Asked {
+        let wants_reasons = properties.request_problem_information;
+        let has_expiry = properties
+            .session_expiry_s
+            .is_some_and(|expiry_s| expiry_s > 0);
+        let bit = |is_set: bool, bit| if is_set { bit } else { 0 };
+        Asked(bit(wants_reasons, Self::PROBLEM_INFORMATION) | bit(has_expiry, Self::EXPIRY))
+    }
+
+    /// Request Problem Information (MQTT-3.1.2-29).
+    pub fn for_problem_information(self) -> bool {
+        self.0 & Self::PROBLEM_INFORMATION != 0
+    }
+
+    /// For a session that outlives the connection: only then may DISCONNECT (section 3.14.2.2.2),
+    /// whatever this broker made of it.
+    pub fn for_expiry(self) -> bool {
+        self.0 & Self::EXPIRY != 0
+    }
+}
+
 /// A connection. Kept small: an idle fleet is made of these.
 pub struct Conn {
     pub peer: Peer,
@@ -38,8 +68,7 @@ pub struct Conn {
     pub bounds: Bounds,
     /// Why nothing of it is read, if nothing is.
     pub pause: Option<Pause>,
-    /// MQTT-3.1.2-29.
-    pub request_problem_information: bool,
+    pub asked: Asked,
     /// Which announcement CONNACK made to it: see [`Promises`](super::promises::Promises).
     pub announced: u8,
     /// Slot of the session once up.
@@ -128,7 +157,7 @@ impl Conn {
             version: Version::V5,
             bounds: Bounds::default(),
             pause: None,
-            request_problem_information: true,
+            asked: Asked(Asked::PROBLEM_INFORMATION),
             announced: 0,
             session: u32::MAX,
             packet_bytes_max: u32::MAX,
@@ -215,7 +244,8 @@ impl Conn {
         // Fixed header, reason, property length and the string's own length.
         const OVERHEAD: usize = 16;
         let fits = text.len() + OVERHEAD <= self.packet_bytes_max as usize;
-        (self.version == Version::V5 && fits).then_some(text)
+        let wanted = self.version == Version::V5 && self.asked.for_problem_information();
+        (wanted && fits).then_some(text)
     }
 }
 

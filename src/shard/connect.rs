@@ -1,7 +1,7 @@
 //! From the first byte to CONNACK.
 
 use super::close::Ending;
-use super::conn::{Conn, Pause, PendingConnect, Phase};
+use super::conn::{Asked, Conn, Pause, PendingConnect, Phase};
 use super::{Effects, Event, Move, Refusal, Shard, owner_of};
 use crate::auth::{AuthRequest, AuthStep, Grant, Verdict};
 use crate::base::{ConnId, Now, Peer, ShardId};
@@ -54,7 +54,7 @@ impl Shard {
             .expect("bytes come from an open connection");
         let properties = &connect.properties;
         conn.version = connect.version;
-        conn.request_problem_information = properties.request_problem_information;
+        conn.asked = Asked::of(properties);
         conn.packet_bytes_max = properties
             .packet_bytes_max
             .map_or(u32::MAX, |max| max.get());
@@ -239,7 +239,7 @@ impl Shard {
                 text: "malformed CONNECT",
             },
         };
-        self.refuse(id, refused, fx);
+        self.refuse_saying(id, (refused, &error.to_string()), fx);
     }
 
     fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refused> {
@@ -477,14 +477,20 @@ impl Shard {
 
     /// CONNACK with an error, and the end of the connection (MQTT-3.2.2-7).
     pub(super) fn refuse(&mut self, id: ConnId, refused: Refused, fx: &mut Effects) {
+        let text = refused.text;
+        self.refuse_saying(id, (refused, text), fx);
+    }
+
+    /// The same, with what the client is told besides the code.
+    fn refuse_saying(&mut self, id: ConnId, (refused, text): (Refused, &str), fx: &mut Effects) {
         self.counters.refuse(refused.why);
         let Some(conn) = self.take_conn(id) else {
             return;
         };
-        let mut properties = ConnAckProperties::default();
-        if conn.request_problem_information {
-            properties.reason_string = conn.reason_string(refused.text);
-        }
+        let properties = ConnAckProperties {
+            reason_string: conn.reason_string(text),
+            ..ConnAckProperties::default()
+        };
         let connack = ConnAck {
             session_present: false,
             reason: refused.reason,

@@ -19,6 +19,8 @@ pub struct ShardStats {
     pub filters: usize,
     pub retained: usize,
     pub retained_bytes: usize,
+    /// What is held to the memory budget. The driver says so: it has the outboxes.
+    pub budgeted_bytes: usize,
     pub counters: Counters,
 }
 
@@ -55,6 +57,7 @@ impl Shard {
             filters: routes.filters,
             retained: self.retained.len(),
             retained_bytes: self.retained.bytes(),
+            budgeted_bytes: 0,
             counters: self.counters.clone(),
         }
     }

@@ -160,6 +160,14 @@ pub enum Refusal {
     PublishDenied,
     /// A subscription that the client may not make.
     SubscribeDenied,
+    /// A topic name or filter of more levels than the broker takes.
+    TopicLevels,
+    /// A topic name, a filter or a share name of more bytes than the broker takes.
+    TopicLength,
+    /// A filter that is none.
+    FilterInvalid,
+    /// A subscription with wildcards, or a shared one, where there are none.
+    NotAvailable,
     /// More sessions than the broker keeps.
     SessionQuota,
     /// More subscriptions than one client may have.
@@ -176,7 +184,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All reasons, in the order of [`Counters::refused`].
-    pub const ALL: [Refusal; 21] = [
+    pub const ALL: [Refusal; 25] = [
         Refusal::ConnectTimeout,
         Refusal::NotMqtt,
         Refusal::HttpOnMqtt,
@@ -192,6 +200,10 @@ impl Refusal {
         Refusal::Expired,
         Refusal::PublishDenied,
         Refusal::SubscribeDenied,
+        Refusal::TopicLevels,
+        Refusal::TopicLength,
+        Refusal::FilterInvalid,
+        Refusal::NotAvailable,
         Refusal::SessionQuota,
         Refusal::SubscriptionQuota,
         Refusal::RetainedQuota,
@@ -218,6 +230,10 @@ impl Refusal {
             Refusal::Expired => "expired",
             Refusal::PublishDenied => "publish_denied",
             Refusal::SubscribeDenied => "subscribe_denied",
+            Refusal::TopicLevels => "topic_levels",
+            Refusal::TopicLength => "topic_length",
+            Refusal::FilterInvalid => "filter_invalid",
+            Refusal::NotAvailable => "not_available",
             Refusal::SessionQuota => "session_quota",
             Refusal::SubscriptionQuota => "subscription_quota",
             Refusal::RetainedQuota => "retained_quota",

@@ -179,6 +179,8 @@ pub(super) struct Announced {
     pub retain_available: bool,
     pub wildcard_available: bool,
     pub shared_available: bool,
+    /// A client that asked for more was told what it gets, and may ask again in DISCONNECT.
+    pub session_expiry_max_s: u32,
 }
 
 impl MqttOptions {
@@ -192,6 +194,7 @@ impl MqttOptions {
             retain_available: self.retain_available,
             wildcard_available: self.wildcard_available,
             shared_available: self.shared_available,
+            session_expiry_max_s: self.session_expiry_max_s,
         }
     }
 

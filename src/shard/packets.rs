@@ -11,10 +11,8 @@ use crate::codec::{
     Ack, AckKind, Auth, DecodeError, Disconnect, Frame, PING_RESP, ReasonCode, Role, Version,
     decode, frame,
 };
+use crate::limits::{ALWAYS_KEPT_BYTES, CONNECT_BYTES_MAX};
 use crate::session::{Recorded, Violation};
-
-/// Largest CONNECT that is waited for: nobody has shown who they are yet.
-const CONNECT_BYTES_MAX: usize = 256 * 1024;
 
 /// What holds for the packets of one read.
 struct Bound {
@@ -45,9 +43,6 @@ pub(super) enum Next {
     /// No more bytes of this connection now: it is gone, or waits for a verdict.
     Stop,
 }
-
-/// What each connection may have waiting however little memory there is.
-const ALWAYS_KEPT_BYTES: usize = 4096;
 
 impl Shard {
     pub(super) fn handle_bytes(&mut self, now: Now, id: ConnId, bytes: &[u8], fx: &mut Effects) {
@@ -108,8 +103,12 @@ impl Shard {
     /// Whether what waits for the rest of a packet, for a socket or for its turn is more than is
     /// allowed.
     pub(super) fn is_over_budget(&self, fx: &Effects) -> bool {
-        let spent = self.counters.queued_bytes + self.tail_bytes + fx.out.left();
-        spent > self.options.limits.memory_budget_bytes
+        self.budgeted_bytes(fx) > self.options.limits.memory_budget_bytes
+    }
+
+    /// What is held to the memory budget.
+    pub fn budgeted_bytes(&self, fx: &Effects) -> usize {
+        self.counters.queued_bytes + self.tail_bytes + fx.out.left()
     }
 
     /// How much may wait for a socket that does not take it.
@@ -387,10 +386,11 @@ impl Shard {
             disconnect.session_expiry_s,
             self.sessions.get_mut(conn.session),
         ) {
-            if session.expiry_s == 0 && expiry_s > 0 {
+            if !conn.asked.for_expiry() && expiry_s > 0 {
                 return Err(Violation::SessionExpiryRaised);
             }
-            session.expiry_s = expiry_s.min(self.options.mqtt.session_expiry_max_s);
+            let announced = self.promises.of(conn.announced);
+            session.expiry_s = expiry_s.min(announced.session_expiry_max_s);
         }
         let with_will = disconnect.reason != ReasonCode::Success;
         self.end(now, id, Ending::ByClient { with_will }, fx);
@@ -496,6 +496,8 @@ impl Shard {
         let why = match violation {
             v if v == too_large => Refusal::PacketTooLarge,
             Violation::ReceiveMaximumExceeded => Refusal::ReceiveMaximum,
+            Violation::TopicLevels => Refusal::TopicLevels,
+            Violation::TopicLength => Refusal::TopicLength,
             _ => Refusal::ProtocolViolation,
         };
         if conn.phase == Phase::AwaitingConnect {

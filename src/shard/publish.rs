@@ -75,7 +75,7 @@ impl Shard {
             return Err(Violation::RetainNotSupported);
         }
         if !self.within_limits(publish.topic) {
-            return Err(Violation::TopicNameInvalid);
+            return Err(self.limit_passed(publish.topic));
         }
         let slot = up.session;
         if publish.qos == QoS::ExactlyOnce {
@@ -302,6 +302,14 @@ impl Shard {
         topic.len() <= mqtt.topic_bytes_max
             && (topic.len() < mqtt.topic_levels_max
                 || topic.bytes().filter(|&b| b == b'/').count() < mqtt.topic_levels_max)
+    }
+
+    /// Which of the limits a topic that is not within them is beyond.
+    pub(super) fn limit_passed(&self, topic: &str) -> Violation {
+        match topic.len() > self.options.mqtt.topic_bytes_max {
+            true => Violation::TopicLength,
+            false => Violation::TopicLevels,
+        }
     }
 
     /// `$SYS` is the broker's own.

@@ -48,6 +48,7 @@ impl Shard {
                 reasons: Vec::new(),
                 waiting: 0,
                 pulls: Vec::new(),
+                new: Vec::new(),
             },
         };
         self.subscribe_to(now, id, (subscribe.filters(), progress), fx)
@@ -61,8 +62,20 @@ impl Shard {
         (mut filters, mut progress): (SubscribeFilters<'_>, Progress),
         fx: &mut Effects,
     ) -> Result<Next, Violation> {
+        let version = self
+            .conns
+            .get(id.0)
+            .expect("looked up by the caller")
+            .version;
         while let Some((filter, options)) = filters.next() {
             let reason = self.subscribe(id, (filter, options), &mut progress, fx)?;
+            if version == Version::V31 && reason.is_error() {
+                // Its SUBACK cannot say so, and what the client was not told of it does not have.
+                for filter in progress.suback.new {
+                    self.unsubscribe(progress.slot, &filter, fx);
+                }
+                return Err(Violation::Denied);
+            }
             progress.suback.reasons.push(reason);
             self.slices.spend(FILTER);
             if self.slices.is_spent() && !filters.rest().is_empty() {
@@ -70,12 +83,6 @@ impl Shard {
             }
         }
         let Progress { slot, suback, .. } = progress;
-        let conn = self.conns.get(id.0).expect("looked up by the caller");
-        let is_denied = suback.reasons.iter().any(|reason| reason.is_error());
-        if conn.version == Version::V31 && is_denied {
-            // Its SUBACK cannot say so.
-            return Err(Violation::Denied);
-        }
         if suback.waiting > 0 {
             let session = self
                 .sessions
@@ -177,7 +184,10 @@ impl Shard {
     ) -> Result<ReasonCode, Violation> {
         let filter = match self.check_filter(id, text) {
             Ok(filter) => filter,
-            Err(reason) => return Ok(reason),
+            Err((reason, why)) => {
+                self.counters.refuse(why);
+                return Ok(reason);
+            }
         };
         if filter.share.is_some() && options.no_local {
             return Err(Violation::UnexpectedPacket);
@@ -190,23 +200,22 @@ impl Shard {
             levels: mounted.as_deref().unwrap_or(filter.levels),
             ..filter
         };
-        let granted = options.qos.min(self.options.mqtt.maximum_qos);
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        let announced = self.promises.of(conn.announced);
+        let granted = options.qos.min(announced.maximum_qos);
+        let version = conn.version;
         let subscription = Subscription {
             qos: granted,
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             identifier: progress.identifier,
         };
-        let session = self
-            .sessions
-            .get(progress.slot)
-            .expect("who is up has a session");
-        let shared_len = session.shared.as_ref().map_or(0, |shared| shared.len());
-        if session.subscriptions.len() + shared_len >= self.options.limits.subscriptions_max
-            && !self.has_subscription(progress.slot, &filter)
-        {
+        if !self.has_room_for(progress.slot, &filter) {
             self.counters.refuse(Refusal::SubscriptionQuota);
             return Ok(ReasonCode::QuotaExceeded);
+        }
+        if version == Version::V31 && !self.has_subscription(progress.slot, &filter) {
+            progress.suback.new.push(written(&filter));
         }
         self.keep_subscription(progress, &filter, subscription);
         if let Some(share) = filter.share {
@@ -254,20 +263,44 @@ impl Shard {
         }
     }
 
-    fn check_filter<'a>(&self, id: ConnId, text: &'a str) -> Result<Filter<'a>, ReasonCode> {
-        let filter = Filter::parse(text).map_err(|_| ReasonCode::TopicFilterInvalid)?;
+    /// What is wrong with a filter, for the client and for the books.
+    fn check_filter<'a>(
+        &self,
+        id: ConnId,
+        text: &'a str,
+    ) -> Result<Filter<'a>, (ReasonCode, Refusal)> {
+        let invalid = ReasonCode::TopicFilterInvalid;
+        let filter = Filter::parse(text).map_err(|_| (invalid, Refusal::FilterInvalid))?;
         if !self.within_limits(filter.levels) {
-            return Err(ReasonCode::TopicFilterInvalid);
+            let why = match self.limit_passed(filter.levels) {
+                Violation::TopicLevels => Refusal::TopicLevels,
+                _ => Refusal::TopicLength,
+            };
+            return Err((invalid, why));
+        }
+        let share = filter.share.unwrap_or_default();
+        if share.len() > self.options.mqtt.topic_bytes_max {
+            return Err((invalid, Refusal::TopicLength));
         }
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let announced = self.promises.of(conn.announced);
         if filter.has_wildcard && !announced.wildcard_available {
-            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+            let reason = ReasonCode::WildcardSubscriptionsNotSupported;
+            return Err((reason, Refusal::NotAvailable));
         }
         if filter.share.is_some() && !announced.shared_available {
-            return Err(ReasonCode::SharedSubscriptionsNotSupported);
+            let reason = ReasonCode::SharedSubscriptionsNotSupported;
+            return Err((reason, Refusal::NotAvailable));
         }
         Ok(filter)
+    }
+
+    /// Whether the client may have this subscription besides those that it has.
+    fn has_room_for(&self, slot: u32, filter: &Filter<'_>) -> bool {
+        let session = self.sessions.get(slot).expect("who is up has a session");
+        let shared_len = session.shared.as_ref().map_or(0, |shared| shared.len());
+        session.subscriptions.len() + shared_len < self.options.limits.subscriptions_max
+            || self.has_subscription(slot, filter)
     }
 
     fn has_subscription(&self, slot: u32, filter: &Filter<'_>) -> bool {

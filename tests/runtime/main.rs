@@ -4,6 +4,7 @@
 mod client;
 mod figures;
 mod helm;
+mod limits;
 
 use client::*;
 use ringmq::base::ShardId;
@@ -11,7 +12,6 @@ use ringmq::config::{ListenUrl, Listener, Settings};
 use ringmq::control::Node;
 use ringmq::runtime::Broker;
 use ringmq::shard::owner_of;
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -96,6 +96,11 @@ fn half_packets_have_a_budget_together() {
     // 16 of them fit.
     eventually("the others are cut", || refused() >= HALVES as u64 - 16);
     assert!(refused() < HALVES as u64, "some fit");
+    eventually("`status` shows what is held to the budget", || {
+        let memory = broker.status().unwrap().memory;
+        let left = memory.budget_bytes.checked_sub(memory.queued_bytes);
+        left.is_some_and(|left| left < 64 * 1024)
+    });
     behaved.publish("x", 0, 0, b"small packets come and go");
     assert_eq!(behaved.receive(), b"small packets come and go");
     drop(halves);

@@ -103,6 +103,7 @@ impl Driver {
     fn report(&self) -> Report {
         let mut stats = self.shard.stats();
         stats.counters.bytes_out = self.fx.out.written();
+        stats.budgeted_bytes = self.shard.budgeted_bytes(&self.fx);
         Report {
             shard: self.id.0,
             connections: self.conns.len() as u32,

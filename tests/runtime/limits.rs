@@ -1,0 +1,131 @@
+//! Queues and their limits from outside, with the ledger exact.
+
+use super::*;
+use ringmq::config::QueueDrop;
+
+/// A client that comes and goes, with a session that stays.
+fn keeper(address: SocketAddr) -> Client {
+    let mut client = Client::open(address, 4);
+    let mut connect = client.connect_packet("keeper");
+    // No clean session.
+    connect[9] = 0;
+    client.send(&connect);
+    assert_eq!(client.expect().0, CONNACK);
+    client
+}
+
+/// Publishes with QoS 1, each after the other was acknowledged.
+fn publish_all(address: SocketAddr, payloads: &[Vec<u8>]) {
+    let mut publisher = Client::connect(address, 4, "publisher");
+    for payload in payloads {
+        publisher.publish("q", 1, 1, payload);
+        assert_eq!(publisher.expect().0, PUBACK);
+    }
+}
+
+fn leave(mut client: Client) {
+    client.send(&[DISCONNECT, 0]);
+    assert_eq!(client.next(), None);
+}
+
+/// Received, delivered, queued and dropped, once nothing is under way between shards; and all that
+/// came in is in one of them.
+fn books(broker: &Broker) -> (u64, u64, u64, Vec<(String, u64)>) {
+    let mut ledger = broker.status().unwrap().ledger;
+    eventually("all mail has arrived", || {
+        ledger = broker.status().unwrap().ledger;
+        ledger.in_transit == 0
+    });
+    let dropped: Vec<_> = ledger
+        .dropped
+        .iter()
+        .map(|row| (row.reason.clone(), row.count))
+        .collect();
+    let went = dropped.iter().map(|(_, count)| count).sum::<u64>();
+    assert_eq!(
+        ledger.received + ledger.internal + ledger.copies,
+        ledger.delivered + ledger.queued + ledger.expired + went,
+        "{ledger:?}"
+    );
+    (ledger.received, ledger.delivered, ledger.queued, dropped)
+}
+
+#[test]
+fn a_full_queue_drops_its_oldest_or_what_comes_as_is_configured() {
+    let _alone = alone();
+    for (policy, shards, kept) in [
+        (QueueDrop::Oldest, 1, [3, 4, 5, 6, 7]),
+        (QueueDrop::Newest, 1, [0, 1, 2, 3, 4]),
+        (QueueDrop::Oldest, 2, [3, 4, 5, 6, 7]),
+        (QueueDrop::Newest, 2, [0, 1, 2, 3, 4]),
+    ] {
+        let mut settings = settings(shards);
+        settings.limits.queue_length_max = 5;
+        settings.limits.queue_drop = policy;
+        let (broker, address) = start(settings);
+        let mut client = keeper(address);
+        client.subscribe("q", 1);
+        leave(client);
+        let payloads: Vec<_> = (0..8u8).map(|n| vec![n]).collect();
+        publish_all(address, &payloads);
+        let full = || vec![("queue_full".to_owned(), 3)];
+        assert_eq!(books(&broker), (8, 0, 5, full()));
+        let mut client = keeper(address);
+        assert_eq!(kept.map(|_| client.receive()[0]), kept);
+        eventually("all is acknowledged", || {
+            books(&broker) == (8, 5, 0, full())
+        });
+        drop(client);
+        stop(broker);
+    }
+}
+
+#[test]
+fn a_queue_has_a_limit_of_bytes() {
+    let _alone = alone();
+    let mut settings = settings(1);
+    settings.limits.queue_bytes_max = 1 << 20;
+    settings.limits.queue_drop = QueueDrop::Newest;
+    let (broker, address) = start(settings);
+    let mut client = keeper(address);
+    client.subscribe("q", 1);
+    leave(client);
+    // Nine of them are less than a mebibyte, whatever each costs besides, and ten are more.
+    let payloads = vec![vec![0; 110_000]; 12];
+    publish_all(address, &payloads);
+    assert_eq!(books(&broker), (12, 0, 9, vec![("queue_full".into(), 3)]));
+    stop(broker);
+}
+
+#[test]
+fn all_queues_together_have_a_budget() {
+    const COUNT: u64 = 400;
+    let _alone = alone();
+    let mut settings = settings(1);
+    settings.limits.memory_budget_bytes = 1 << 20;
+    let (broker, address) = start(settings);
+    let mut client = keeper(address);
+    client.subscribe("q", 1);
+    leave(client);
+    publish_all(address, &vec![vec![0; 4000]; COUNT as usize]);
+    let (_, _, kept, _) = books(&broker);
+    let dropped = || vec![("memory_budget".to_owned(), COUNT - kept)];
+    assert_eq!(books(&broker), (COUNT, 0, kept, dropped()));
+    let memory = broker.status().unwrap().memory;
+    // As many as fit, and not one more.
+    assert!(memory.queued_bytes <= memory.budget_bytes, "{memory:?}");
+    assert!(
+        memory.queued_bytes + 5000 > memory.budget_bytes,
+        "{memory:?}"
+    );
+    let mut client = keeper(address);
+    for _ in 0..kept {
+        client.receive();
+    }
+    eventually("all is acknowledged", || {
+        books(&broker) == (COUNT, kept, 0, dropped())
+    });
+    assert_eq!(broker.status().unwrap().memory.queued_bytes, 0);
+    drop(client);
+    stop(broker);
+}
