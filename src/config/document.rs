@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::keys::{KEYS, Key, Kind, LISTENER_KEYS, SECTIONS};
 use super::settings::Listener;
+use crate::limits::*;
 
 const WIDTH: usize = 82;
 
@@ -69,6 +70,70 @@ pub fn example() -> String {
     out
 }
 
+/// What a client can run into that no key changes: name, and what happens beyond it.
+const FIXED: [(&str, u64, &str); 10] = [
+    (
+        "CONNECT, bytes",
+        CONNECT_BYTES_MAX as u64,
+        "ended; `packet_too_large`",
+    ),
+    (
+        "MQTT string, bytes",
+        TOPIC_BYTES_MAX as u64,
+        "cannot be said on the wire",
+    ),
+    (
+        "PROXY header, bytes",
+        PROXY_HEADER_BYTES_MAX as u64,
+        "ended",
+    ),
+    (
+        "half of a TLS handshake, bytes",
+        TLS_HANDSHAKE_BYTES_MAX as u64,
+        "ended",
+    ),
+    (
+        "HTTP request for a WebSocket, bytes",
+        HTTP_HEAD_BYTES_MAX as u64,
+        "refused",
+    ),
+    (
+        "HTTP request for a WebSocket, headers",
+        HTTP_HEADERS_MAX as u64,
+        "refused",
+    ),
+    (
+        "half a packet or unsent bytes that one may have with the memory budget spent",
+        ALWAYS_KEPT_BYTES as u64,
+        "ended, `memory_budget`; not read until they are sent",
+    ),
+    (
+        "time to take what is left for a connection that is ended, ms",
+        CLOSE_MS_MAX,
+        "cut",
+    ),
+    (
+        "bytes of such a connection that are thrown away unread",
+        CLOSE_WASTE_BYTES_MAX as u64,
+        "cut",
+    ),
+    (
+        "connections that wait to be accepted, of each listener and shard",
+        ACCEPT_BACKLOG,
+        "turned away by the kernel; `net.core.somaxconn` may hold it lower",
+    ),
+];
+
+fn write_fixed(out: &mut String) {
+    out.push_str("\n## Limits without a key\n\n");
+    let about = "Of what a client can run into, these are fixed (`src/limits.rs`).";
+    wrap(out, "", about);
+    out.push_str("\n| what | at most | beyond it |\n|---|---|---|\n");
+    for (what, max, then) in FIXED {
+        let _ = writeln!(out, "| {what} | {} | {then} |", super::unit::thousands(max));
+    }
+}
+
 /// The reference page.
 pub fn reference() -> String {
     let mut out = String::from(REFERENCE_HEAD);
@@ -83,6 +148,7 @@ pub fn reference() -> String {
             keys_of(section).for_each(|key| reference_key(&mut out, key, Some(key.variable())));
         }
     }
+    write_fixed(&mut out);
     out
 }
 

@@ -160,7 +160,8 @@ impl Host {
         } else {
             warning(format!(
                 "net.core.somaxconn: only {count} connections may wait to be accepted, a crowd \
-                 that reconnects is turned away; raise with `sysctl -w net.core.somaxconn=4096`"
+                 that reconnects is turned away; raise with `sysctl -w \
+                 net.core.somaxconn={ACCEPT_BACKLOG}`"
             ))
         })
     }

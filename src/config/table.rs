@@ -116,13 +116,13 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         Number(CLIENT_ID_BYTES_DEFAULT), NewConnections, "bytes",
         "Longest client id; a longer one is refused (0x85; return code 2 before v5).";
     mqtt.topic_levels_max: Kind::Number(Range::of(1, TOPIC_LEVELS_MAX as u64)),
-        Number(TOPIC_LEVELS_DEFAULT), NewConnections, "levels",
+        Number(TOPIC_LEVELS_DEFAULT), Live, "levels",
         "Most levels of a topic name or filter.";
     mqtt.topic_bytes_max: Kind::Number(Range::of(16, TOPIC_BYTES_MAX as u64)),
-        Number(TOPIC_BYTES_DEFAULT), NewConnections, "bytes",
+        Number(TOPIC_BYTES_DEFAULT), Live, "bytes",
         "Longest topic name or filter.";
     mqtt.connect_timeout_s: Kind::Duration(Range::of(1, 600)),
-        Number(CONNECT_TIMEOUT_S_DEFAULT), NewConnections, "s",
+        Number(CONNECT_TIMEOUT_S_DEFAULT), Live, "s",
         "A connection whose CONNECT is not complete by then is cut.";
     mqtt.keep_alive_max_s: Kind::Duration(Range::or_zero(65_535, "the client's choice stands")),
         Number(0), NewConnections, "s",
@@ -145,7 +145,7 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         "QoS 1 and 2 messages that a client may have unacknowledged towards the broker. A v5 \
          client that has more is cut (0x93).";
     mqtt.inflight_max: Kind::Number(Range::of(1, INFLIGHT_CEILING)),
-        Number(INFLIGHT_DEFAULT), NewConnections, "messages",
+        Number(INFLIGHT_DEFAULT), Live, "messages",
         "QoS 1 and 2 messages that the broker may have unacknowledged towards a client, who may \
          ask for fewer by its Receive Maximum.";
     mqtt.topic_alias_maximum: Kind::Number(Range::of(0, 65_535)),
@@ -167,11 +167,13 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
          start.";
     limits.connect_rate_max: Kind::Number(Range::or_zero(10_000_000, "no limit")),
         Number(CONNECT_RATE_DEFAULT), Live, "connections a second",
-        "Connections accepted a second. What comes faster waits in the kernel's accept queue.";
+        "Connections accepted a second. What comes faster waits in the kernel's accept queue. Each \
+         of N shards accepts an Nth of it.";
     limits.sessions_max: Kind::Number(Range::or_zero(1_000_000_000, "no limit")),
         Number(SESSIONS_DEFAULT), Live, "sessions",
         "Most sessions, those of clients that are away included. A client that would need one \
-         more is refused (0x97; return code 3 before v5).";
+         more is refused (0x97; return code 3 before v5). Each of N shards has an Nth of them: \
+         one that is full refuses clients, though others may have room.";
     limits.subscriptions_per_client_max: Kind::Number(Range::or_zero(10_000_000, "no limit")),
         Number(SUBSCRIPTIONS_DEFAULT), Live, "subscriptions",
         "Most subscriptions of one client; one more is refused (0x97; 0x80 before v5).";
@@ -194,14 +196,17 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
     limits.memory_budget_bytes: Kind::Size(Range {
             min: 1 << 20, max: 1 << 50, zero: Some("a quarter of the memory available"), top: None,
         }), Number(0), Live, "bytes",
-        "Memory for the queues of all clients together. Available is what the machine, or the \
-         control group of this process, has left at start.";
+        "Memory for the queues of all clients together, packets that have not come whole and \
+         what sockets do not take included. Available is what the machine, or the control group \
+         of this process, has left at start. Each of N shards has an Nth of it.";
     limits.retained_messages_max: Kind::Number(Range::or_zero(1_000_000_000, "none are kept")),
         Number(RETAINED_MESSAGES_DEFAULT), Live, "messages",
-        "Most retained messages. One more is delivered but not kept.";
+        "Most retained messages. One more is delivered but not kept. Each of N shards has an Nth \
+         of them, for the topics that it owns.";
     limits.retained_bytes_max: Kind::Size(Range::of(0, 1 << 50)),
         Number(RETAINED_BYTES_DEFAULT), Live, "bytes",
-        "Bytes of all retained messages. What would pass it is delivered but not kept.";
+        "Bytes of all retained messages. What would pass it is delivered but not kept. Each of N \
+         shards has an Nth of them.";
     limits.retained_payload_bytes_max: Kind::Size(Range::of(0, PACKET_BYTES_CEILING)),
         Number(RETAINED_PAYLOAD_BYTES_DEFAULT), Live, "bytes",
         "Largest payload that is retained. A larger one is delivered but not kept.";

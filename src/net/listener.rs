@@ -1,5 +1,6 @@
 //! Listening and accepting without blocking.
 
+use crate::limits::ACCEPT_BACKLOG;
 use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, ipproto, sockopt};
@@ -10,8 +11,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
-/// Connections that the kernel holds for us at most; `net.core.somaxconn` may lower it.
-const BACKLOG: i32 = 4096;
 /// A listening socket of one shard.
 pub struct Listener {
     socket: OwnedFd,
@@ -79,7 +78,7 @@ pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
     // What is accepted inherits it, which saves a system call a connection.
     sockopt::set_tcp_nodelay(&socket, true)?;
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    rustix::net::listen(&socket, ACCEPT_BACKLOG as i32)?;
     Ok(socket)
 }
 
@@ -122,7 +121,7 @@ pub fn bind_unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let socket = socket()?;
     rustix::net::bind(&socket, &address)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    rustix::net::listen(&socket, ACCEPT_BACKLOG as i32)?;
     Ok(socket)
 }
 

@@ -2,6 +2,7 @@
 //! else (<https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt>).
 
 use super::Why;
+use crate::limits::PROXY_HEADER_BYTES_MAX;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -10,8 +11,6 @@ const WORD: &[u8] = b"PROXY ";
 const LINE_BYTES_MAX: usize = 107;
 /// Fixed part of version 2.
 const FIXED_BYTES: usize = 16;
-/// Longest header of version 2 that is taken: addresses, a certificate's name and some more.
-const HEADER_BYTES_MAX: usize = 4096;
 /// Longest unique id (section 2.2.5).
 const UNIQUE_ID_BYTES_MAX: usize = 128;
 
@@ -93,7 +92,7 @@ fn wanted(seen: &[u8]) -> Result<usize, Why> {
         return Ok(FIXED_BYTES - seen.len());
     }
     let whole = FIXED_BYTES + usize::from(u16::from_be_bytes([seen[14], seen[15]]));
-    if whole > HEADER_BYTES_MAX {
+    if whole > PROXY_HEADER_BYTES_MAX {
         return Err(Why::ProxyMalformed);
     }
     Ok(whole - seen.len())

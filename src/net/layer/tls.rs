@@ -4,6 +4,7 @@
 
 use super::Why;
 use crate::codec::stranger::{self, Stranger, status};
+use crate::limits::TLS_HANDSHAKE_BYTES_MAX;
 use crate::net::certificates::resolver::take_server_name;
 use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
@@ -14,8 +15,6 @@ use std::sync::Arc;
 /// Room that a record needs around its payload, and the payload of the largest.
 const RECORD_OVERHEAD: usize = 64;
 const RECORD_PAYLOAD_MAX: usize = 16 * 1024;
-/// Bytes of handshake that may wait to be whole: a client's certificates and what belongs to them.
-const HANDSHAKE_BYTES_MAX: usize = 80 * 1024;
 
 /// One connection's TLS.
 pub struct Tls {
@@ -243,7 +242,7 @@ impl Tls {
     }
 
     fn check_tail(&self, ended: bool) -> Result<bool, Why> {
-        match self.tail.len() > HANDSHAKE_BYTES_MAX {
+        match self.tail.len() > TLS_HANDSHAKE_BYTES_MAX {
             true => Err(Why::TlsMalformed),
             false => Ok(ended),
         }

@@ -6,16 +6,11 @@
 
 use super::{Crowd, Driver};
 use crate::base::ConnId;
+use crate::limits::{CLOSE_MS_MAX, CLOSE_WASTE_BYTES_MAX};
 use crate::net::connection::{Stage, end_sending};
 use crate::shard::Input;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-
-/// How long a connection may take to be flushed, and then to end from the peer's side.
-const CLOSE_MS_MAX: u64 = 3_000;
-/// Bytes of a connection that is let go of, which are thrown away unread. What was on its way when
-/// the peer could hear that it is over is less; beyond that nobody listens.
-const WASTE_BYTES_MAX: usize = 1 << 20;
 
 /// A connection that has to be gone by a deadline.
 pub struct Closing {
@@ -114,7 +109,7 @@ impl Driver {
     pub(super) fn waste(&mut self, slot: u32, count: usize) {
         let wasted = self.wasted.entry(slot).or_default();
         *wasted += count;
-        if *wasted > WASTE_BYTES_MAX {
+        if *wasted > CLOSE_WASTE_BYTES_MAX {
             self.release(slot);
         }
     }

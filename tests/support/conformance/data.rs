@@ -45,6 +45,8 @@ pub struct Statement {
     pub section: String,
     pub text: String,
     pub binds: Binds,
+    /// Tests that are no rows, for what rows cannot show.
+    pub tests: Vec<String>,
 }
 
 /// Whom a statement gives something to do.
@@ -167,6 +169,7 @@ fn read_statements() -> Vec<Statement> {
                     Some("doors") => Binds::Doors,
                     Some(other) => panic!("statements.toml: binds = {other}"),
                 },
+                tests: array(entry.get("tests")).map(string).collect(),
             }
         })
         .collect()

@@ -22,7 +22,8 @@ statement contains the text. This page is made from the data, and a test holds b
 
 State: **live** is shown against both the pure shard and the running broker; **pure** against the
 pure shard only; **client** binds the client and leaves the server nothing that a row could show;
-**front doors** belongs to TLS and WebSocket, and is shown where those are.
+**front doors** belongs to TLS and WebSocket, and is shown by the tests that are named, and by all
+rows that run live, over WebSocket too, in frames cut anywhere (`rows_over_websocket*`).
 ";
 
 /// The whole page.
@@ -67,10 +68,9 @@ fn write_statement(suite: &Suite, statement: &Statement, out: &mut String) {
     for row in &rows {
         *files.entry(row.file.trim_end_matches(".toml")).or_default() += 1;
     }
-    let listed: Vec<String> = files
-        .iter()
-        .map(|(file, n)| format!("{file} {n}"))
-        .collect();
+    let in_files = files.iter().map(|(file, n)| format!("{file} {n}"));
+    let in_tests = statement.tests.iter().map(|test| format!("`{test}`"));
+    let listed: Vec<String> = in_files.chain(in_tests).collect();
     let state = match statement.binds {
         Binds::Client => "client",
         Binds::Doors => "front doors",

@@ -6,6 +6,14 @@ use super::script::{Action, Expected};
 use super::wire;
 use std::collections::BTreeSet;
 
+/// Where the tests of the front doors are.
+const SOURCES: [&str; 4] = [
+    include_str!("../../doors/websockets.rs"),
+    include_str!("../../../src/net/layer/tests.rs"),
+    include_str!("../../../src/net/layer/websocket/frame.rs"),
+    include_str!("../../../src/net/layer/websocket/upgrade.rs"),
+];
+
 /// Everything wrong with the rows, a line each.
 pub fn complaints(suite: &Suite) -> Vec<String> {
     let mut out = Vec::new();
@@ -36,6 +44,19 @@ pub fn complaints(suite: &Suite) -> Vec<String> {
                 .into_iter()
                 .map(|error| format!("{at}: {error}")),
         );
+    }
+    for statement in suite.statements.iter().filter(|s| s.binds == Binds::Doors) {
+        let unknown = |test: &&String| {
+            !SOURCES
+                .iter()
+                .any(|text| text.contains(&format!("fn {test}(")))
+        };
+        if statement.tests.is_empty() {
+            out.push(format!("{}: no test", statement.id));
+        }
+        for test in statement.tests.iter().filter(unknown) {
+            out.push(format!("{}: there is no test {test}", statement.id));
+        }
     }
     for statement in suite.statements.iter().filter(|s| s.binds == Binds::Server) {
         if !suite.rows.iter().any(|row| row.ids.contains(&statement.id)) {
