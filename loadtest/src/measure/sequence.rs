@@ -41,6 +41,8 @@ pub struct Tally {
     pub delivered: u64,
     /// Arrivals beyond the first of each message.
     pub duplicated: u64,
+    /// Of these, those that came as repeated, with the DUP flag.
+    pub redelivered: u64,
     /// First arrivals after a later message of the same stream.
     pub reordered: u64,
     /// Messages that were sent and did not come. Known at the end only.
@@ -121,12 +123,27 @@ impl Tally {
             Arrival::Duplicate => self.duplicated += 1,
         }
     }
+
+    /// The same for a message that says whether it is a repetition.
+    #[inline]
+    pub fn count_as(&mut self, arrival: Arrival, dup: bool) {
+        self.count(arrival);
+        self.redelivered += u64::from(dup && arrival == Arrival::Duplicate);
+    }
+
+    /// Without the repetitions that QoS 1 allows after a connection was lost (MQTT-4.4.0-1): those
+    /// that say that they are some (MQTT-3.3.1-1).
+    pub fn without_redelivered(mut self) -> Tally {
+        self.duplicated -= self.redelivered;
+        self
+    }
 }
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.delivered += other.delivered;
         self.duplicated += other.duplicated;
+        self.redelivered += other.redelivered;
         self.reordered += other.reordered;
         self.lost += other.lost;
     }
@@ -135,6 +152,17 @@ impl AddAssign for Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_repetitions_that_say_so_are_excused() {
+        let (mut sequence, mut tally) = (Sequence::default(), Tally::default());
+        // DUP alone, on what comes for the first time, excuses nothing.
+        for (number, dup) in [(0, true), (1, false), (1, true), (0, false)] {
+            tally.count_as(sequence.arrive(number), dup);
+        }
+        assert_eq!((tally.duplicated, tally.redelivered), (2, 1));
+        assert_eq!(tally.without_redelivered().duplicated, 1);
+    }
 
     fn tally(sent: u64, arrivals: &[u64]) -> Tally {
         let mut sequence = Sequence::default();
@@ -152,6 +180,7 @@ mod tests {
             duplicated,
             reordered,
             lost,
+            redelivered: 0,
         }
     }
 

@@ -217,7 +217,8 @@ impl<'a> Devices<'a> {
             return;
         }
         let device = &mut self.devices[arrival.client as usize];
-        self.tally.count(device.arrivals.arrive(stamp.sequence));
+        let came = device.arrivals.arrive(stamp.sequence);
+        self.tally.count_as(came, publish.dup);
         let took_ns = arrival.at_ns.saturating_sub(stamp.intended_ns);
         self.latency.record(took_ns);
         self.counts.late += u64::from(took_ns > self.common.late_ns);

@@ -168,7 +168,7 @@ impl<'a> Clients<'a> {
         let receiver = &mut self.receivers[member.own_receiver as usize];
         let came = receiver[place].arrive(stamp.sequence);
         let came = member.in_its_order(place, stamp.sequence, came);
-        self.tally.count(came);
+        self.tally.count_as(came, publish.dup);
         if stamp.intended_ns >= self.measure_from_ns {
             let took_ns = arrival.at_ns.saturating_sub(stamp.intended_ns);
             self.latency.record(took_ns);

@@ -322,14 +322,18 @@ fn how_far(flow: &Flow, sum: &Sum, samples: &Samples, report: &mut Report) {
     }
 }
 
-/// What counts against the broker. After a cut, what was not acknowledged comes again at QoS 1
-/// (MQTT-4.4.0-1), and in a group it goes to another member, which may have later ones.
+/// What counts against the broker. After a cut, what was not acknowledged comes again at QoS 1,
+/// with DUP, and in a group it goes to another member, as new and behind later ones.
 fn excused(flow: &Flow, sum: &Sum) -> Tally {
     let mut tally = sum.tally;
     if sum.cuts > 0 && flow.options.qos == QoS::AtLeastOnce {
-        tally.duplicated = 0;
+        tally = tally.without_redelivered();
     }
     if sum.cuts > 0 && flow.options.plan.groups > 0 {
+        tally.duplicated = match flow.options.qos {
+            QoS::AtLeastOnce => 0,
+            _ => tally.duplicated,
+        };
         tally.reordered = 0;
     }
     tally

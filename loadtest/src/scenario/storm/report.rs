@@ -134,9 +134,9 @@ fn cost(sum: &Outcome, window: Option<(&Sample, &Sample)>, report: &mut Report) 
 fn judge(storm: &Storm, sum: &Outcome, samples: &Samples, report: &mut Report) {
     let is_persistent = storm.options.session_expiry_s.is_some();
     let mut tally = sum.tally;
-    // At QoS 1 what was not acknowledged before the cut comes again (MQTT-4.4.0-1).
+    // At QoS 1 what was not acknowledged before the cut comes again, with DUP.
     if is_persistent && storm.options.qos == QoS::AtLeastOnce {
-        tally.duplicated = 0;
+        tally = tally.without_redelivered();
     }
     summary::judge_tally(&tally, report);
     let began_ns = samples.began_ns();
