@@ -497,12 +497,23 @@ fn a_second_interrupt_ends_at_once(home: &Home) {
 
 fn an_overdue_stop_is_told(home: &Home) {
     let mut child = home.foreground("lingers");
-    home.ok("stop");
+    let output = home.run("stop");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        text(&output.stdout),
+        format!("ringmq {VERSION} is stopped\n")
+    );
+    let said = text(&output.stderr);
+    let left = "stopped at its deadline of 1 s, with 3 connections still open";
+    assert!(said.contains(left), "{said}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(
         home.log()
             .contains("stopped at the deadline, with 3 connections still open")
     );
+    // The next one is not blamed for it.
+    home.ok("start");
+    assert!(home.run("stop").stderr.is_empty());
 }
 
 fn leftovers_do_no_harm(home: &Home) {

@@ -37,7 +37,7 @@ fn run_node(overrides: Overrides, is_daemon: bool, start: StartNode) -> Done {
 
     let folder = DataDir::new(&settings.node.data_dir);
     folder.create()?;
-    let folder_lock = folder.lock()?;
+    let mut folder_lock = folder.lock()?;
     let host = Host::probe(raise_limits());
     report(&loaded, &host, &place);
 
@@ -64,6 +64,7 @@ fn run_node(overrides: Overrides, is_daemon: bool, start: StartNode) -> Done {
         "stopped at the deadline, with {} connections still open",
         stopped.connections_left
     );
+    folder_lock.leave_word(stopped.connections_left);
     Ok(ExitCode::FAILURE)
 }
 

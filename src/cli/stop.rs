@@ -1,5 +1,6 @@
 //! `ringmq stop`.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ pub fn stop_and_wait(client: &mut Client, folder: &DataDir) -> Result<(), Failur
     };
     let deadline = Duration::from_secs(deadline_s);
     if folder.wait_until_free(deadline + GRACE) {
+        if let Some(left) = folder.last_left() {
+            // It is stopped, which is what was asked for, so that what comes after `stop` in a
+            // script goes on.
+            let _ = writeln!(
+                std::io::stderr(),
+                "warning: stopped at its deadline of {deadline_s} s, with {left} connections still \
+                 open: what was not sent to them by then is lost (node.stop_deadline_s)"
+            );
+        }
         return Ok(());
     }
     let holder = folder.holder().map_or("?".into(), |pid| pid.to_string());

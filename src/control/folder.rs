@@ -24,7 +24,15 @@ pub struct DataDir {
 /// however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// Leaves word of connections that were still open at the end, for whoever waits for it.
+    pub fn leave_word(&mut self, connections_left: u64) {
+        // Without it the log says so.
+        let _ = writeln!(self.file, "{connections_left}");
+    }
 }
 
 impl DataDir {
@@ -121,7 +129,10 @@ impl DataDir {
             let folder = self.path.display();
             let sentence = match error {
                 rustix::io::Errno::WOULDBLOCK => {
-                    format!("another broker (process {}) uses {folder}", holder.trim())
+                    format!(
+                        "another broker (process {}) uses {folder}",
+                        holder.lines().next().unwrap_or("?")
+                    )
                 }
                 error => format!("cannot lock {}: {error}", path.display()),
             };
@@ -129,7 +140,7 @@ impl DataDir {
         }
         file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
     }
 
     /// The process that has the folder; none when nobody has.
@@ -139,10 +150,17 @@ impl DataDir {
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();
                 file.read_to_string(&mut text).ok()?;
-                text.trim().parse().ok()
+                text.lines().next()?.trim().parse().ok()
             }
             _ => None,
         }
+    }
+
+    /// How many connections were still open when the last process in this folder ended at its
+    /// deadline; none when it ended as it should.
+    pub fn last_left(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.pid_file()).ok()?;
+        text.lines().nth(1)?.trim().parse().ok()
     }
 
     /// Waits until nobody has the folder; false when that took longer than `patience`.
