@@ -2,6 +2,7 @@
 
 use super::doors::Doors;
 use super::driver::{Crowd, Seat};
+use super::epochs::Epochs;
 use super::helm::Helm;
 use super::host::House;
 use super::mail::{Ask, Mail, Report};
@@ -51,7 +52,7 @@ pub struct Broker {
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// Where the thread that publishes `$SYS` hears its interval; dropped to end it.
     sys_topics: Mutex<Option<Sender<u32>>>,
-    /// Dropped to end the thread that looks after certificates.
+    /// Dropped to end the threads that look after certificates and epochs.
     ends: Mutex<Vec<Sender<()>>>,
 }
 
@@ -86,6 +87,7 @@ impl Broker {
         let (listening, mut sockets) = listen(&settings, shards)?;
         let (mailboxes, addresses) = mailboxes(shards, settings.limits.mailbox_slots as usize)?;
         let folder = &settings.node.data_dir;
+        let epochs = Epochs::open(folder).map_err(io::Error::other)?;
         let users = Arc::new(Users::open(folder).map_err(io::Error::other)?);
         let written = Written::read(&settings).map_err(io::Error::other)?;
         let authority = Authority::start(
@@ -124,13 +126,14 @@ impl Broker {
             sys_topics: Mutex::new(Some(sys_topics)),
             ends: Mutex::new(Vec::new()),
         };
-        let started = broker.start_shards(mailboxes, &mut sockets);
+        let started = broker.start_shards(mailboxes, &mut sockets, epochs.first());
         if let Err(error) = started {
             broker.stop(Duration::ZERO);
             return Err(error);
         }
         broker.start_sys_topics(intervals);
         broker.start_watching_certificates();
+        broker.start_reserving(epochs);
         Ok(broker)
     }
 
@@ -222,6 +225,7 @@ impl Broker {
         &self,
         mailboxes: Vec<Mailbox<Mail>>,
         sockets: &mut [Sockets],
+        epoch_floor: u64,
     ) -> io::Result<()> {
         let settings = lock(&self.settings).clone();
         let shards = self.addresses.len() as u16;
@@ -232,6 +236,7 @@ impl Broker {
         for (mailbox, id) in mailboxes.into_iter().zip(0..) {
             let mut options = options::options(&settings, id, shards);
             options.access.common = lock(&self.written).rules.clone();
+            options.epoch_floor = epoch_floor;
             let authenticator = Box::new(self.authority.gate(ShardId(id)));
             let gate = self.authority.gate(ShardId(id));
             let reach = options::reach(&settings, shards);
@@ -284,6 +289,17 @@ impl Broker {
             Ok(_) => lock(&self.ends).push(end),
             Err(error) => {
                 tracing::error!(%error, "no thread for certificates: changes wait for SIGHUP");
+            }
+        }
+    }
+
+    fn start_reserving(&self, epochs: Epochs) {
+        let (end, ended) = bounded(0);
+        let named = std::thread::Builder::new().name("epochs".into());
+        match named.spawn(move || epochs.watch(&ended)) {
+            Ok(_) => lock(&self.ends).push(end),
+            Err(error) => {
+                tracing::error!(%error, "no thread for epochs: they may fall back after a restart");
             }
         }
     }

@@ -5,6 +5,7 @@ mod certificates;
 mod clock;
 mod doors;
 mod driver;
+mod epochs;
 mod executor;
 mod helm;
 mod host;

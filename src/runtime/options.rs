@@ -24,6 +24,7 @@ pub fn options(settings: &Settings, shard: u16, shards: u16) -> Options {
         shards,
         node: settings.node.name.as_str().into(),
         presence: settings.sys.presence,
+        epoch_floor: 0,
         durable: false,
         slice: SLICE,
         mountpoints: settings

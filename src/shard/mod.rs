@@ -170,7 +170,7 @@ impl Shard {
             random: connect::SplitMix(seed),
             next_generation: 0,
             next_ticket: 0,
-            last_epoch: 0,
+            last_epoch: options.epoch_floor,
             images: Images::default(),
             promises: promises::Promises::new(options.mqtt.announced()),
             scratch: Vec::new(),

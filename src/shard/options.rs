@@ -22,6 +22,8 @@ pub struct Options {
     pub node: Box<str>,
     /// Whether connects and disconnects are published under `$SYS`.
     pub presence: bool,
+    /// Epochs of this run are above it. Only looked at by a new shard.
+    pub epoch_floor: u64,
     /// Whether there is a store that takes [`Effects::changes`](super::Effects::changes). Fixed
     /// from the start on.
     pub durable: bool,
@@ -116,6 +118,7 @@ impl Default for Options {
             shards: 1,
             node: "ringmq@127.0.0.1".into(),
             presence: true,
+            epoch_floor: 0,
             durable: false,
             slice: SLICE,
             mountpoints: Vec::new(),

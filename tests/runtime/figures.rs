@@ -111,3 +111,31 @@ fn leave_two_for_a_second_time(address: SocketAddr) -> Client {
     assert_eq!(again, [PUBLISH | 0x0a, PUBREL]);
     client
 }
+
+#[test]
+fn epochs_grow_over_a_restart_with_the_clock_set_back() {
+    let _alone = alone();
+    let folder = std::env::temp_dir().join(format!("ringmq-epoch-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut settings = settings(2);
+    settings.node.data_dir = folder.clone();
+    let epoch_of_a_run = || {
+        let (broker, address) = start(settings.clone());
+        let client = Client::connect(address, 4, "c");
+        let epoch = broker.client("c").unwrap().unwrap().client.epoch;
+        drop(client);
+        stop(broker);
+        epoch
+    };
+    let first = epoch_of_a_run();
+    let file = folder.join("epoch");
+    let kept = std::fs::read_to_string(&file).unwrap();
+    assert!(kept.trim().parse::<u64>().unwrap() > first);
+    // As if that had been a day later than it is now.
+    let ahead = first + 86_400_000_000;
+    std::fs::write(&file, ahead.to_string()).unwrap();
+    let second = epoch_of_a_run();
+    assert!(second > ahead, "{second} after {ahead}");
+    assert!(epoch_of_a_run() > second);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
