@@ -316,7 +316,13 @@ impl Broker {
 
     fn start_sys_topics(&self, intervals: Receiver<u32>) {
         let settings = lock(&self.settings);
-        let publisher = sys_topics::Publisher::new(&settings.node.name, self.addresses.clone());
+        let watched = sys_topics::Watched {
+            authority: self.authority.clone(),
+            crowd: self.crowd.clone(),
+            settings: self.settings.clone(),
+        };
+        let addresses = self.addresses.clone();
+        let publisher = sys_topics::Publisher::new(&settings.node.name, addresses, watched);
         self.set_sys_interval(settings.sys.interval_s);
         if let Err(error) = std::thread::Builder::new()
             .name("sys-topics".into())

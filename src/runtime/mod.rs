@@ -1,5 +1,6 @@
 //! What carries the shards: threads, io_uring executors, mailboxes, clocks, start and end.
 
+mod alarms;
 mod broker;
 mod certificates;
 mod clock;

@@ -1,14 +1,19 @@
 //! `$SYS/brokers/...`: the broker's own figures, published at an interval by a thread that asks
 //! the shards. The names are emqttd's.
 
-use super::broker::{ANSWER_WITHIN, ask};
+use super::alarms::{Alarms, Condition};
+use super::broker::{ANSWER_WITHIN, ask, lock};
+use super::driver::Crowd;
 use super::mail::{Ask, Mail, Report};
 use super::mesh::Address;
 use crate::codec::{Forwarded, QoS};
+use crate::config::Settings;
+use crate::identity::Authority;
 use crate::message::{Content, Message, NEVER_MS};
-use crate::shard::{Counters, Drop};
+use crate::shard::{Counters, Drop, Refusal};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// MQTT control packet types by their number.
@@ -42,8 +47,24 @@ const DISCONNECT: usize = 14;
 /// How often uptime and time of day are told.
 const TICK: Duration = Duration::from_secs(1);
 
+/// A turn that takes longer than this is told. In microseconds.
+const LONG_TURN_US: u64 = 100_000;
+
+/// What alarms are about, besides the shards.
+pub struct Watched {
+    pub authority: Arc<Authority>,
+    pub crowd: Arc<Crowd>,
+    pub settings: Arc<Mutex<Settings>>,
+}
+
 /// What publishes.
 pub struct Publisher {
+    watched: Watched,
+    alarms: Alarms,
+    /// Of each shard, the longest turn that was told, in microseconds.
+    told_turns: Vec<u64>,
+    /// Refusals and drops for want of memory, and pauses for want of files, so far.
+    wants: (u64, u64),
     node: String,
     addresses: Arc<[Address<Mail>]>,
     began: Instant,
@@ -63,8 +84,12 @@ struct Peaks {
 
 impl Publisher {
     /// For a node of this name.
-    pub fn new(node: &str, addresses: Arc<[Address<Mail>]>) -> Publisher {
+    pub fn new(node: &str, addresses: Arc<[Address<Mail>]>, watched: Watched) -> Publisher {
         Publisher {
+            watched,
+            alarms: Alarms::default(),
+            told_turns: vec![0; addresses.len()],
+            wants: (0, 0),
             node: node.to_owned(),
             addresses,
             began: Instant::now(),
@@ -94,6 +119,7 @@ impl Publisher {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.publish_time();
+                    self.look_at_sources();
                     if Instant::now() >= due {
                         due = Instant::now() + interval;
                         self.publish_identity();
@@ -136,6 +162,8 @@ impl Publisher {
                 Err(_) => return,
             }
         }
+        self.look_at_room(&reports);
+        self.look_at_turns(&reports);
         self.publish_stats(&reports);
         let mut sum = Counters::default();
         reports
@@ -146,6 +174,88 @@ impl Publisher {
             .map(|report| report.stats.retained as u64)
             .sum();
         self.publish_metrics(&sum, retained);
+    }
+
+    /// Sources of identities that cannot be asked. One that is there no more is not away either.
+    fn look_at_sources(&mut self) {
+        const PREFIX: &str = "source_";
+        let mut gone = self.alarms.raised(PREFIX);
+        for source in self.watched.authority.status() {
+            let id = format!("{PREFIX}{}", source.name);
+            gone.retain(|raised| *raised != id);
+            self.look(Condition {
+                id,
+                is_on: source.down.is_some(),
+                title: "a source of identities cannot be asked",
+                summary: source.down.map(|(_, why)| why).unwrap_or_default(),
+            });
+        }
+        for id in gone {
+            self.look(Condition {
+                id,
+                is_on: false,
+                title: "",
+                summary: String::new(),
+            });
+        }
+    }
+
+    /// Memory and open files: at their end when something was refused for want of them since the
+    /// last look, and until a tenth is free again.
+    fn look_at_room(&mut self, reports: &[Report]) {
+        let sum = |f: fn(&Report) -> u64| reports.iter().map(f).sum::<u64>();
+        let wanted_memory = sum(|r| {
+            let counters = &r.stats.counters;
+            counters.ledger.dropped[Drop::MemoryBudget as usize]
+                + counters.refused[Refusal::MemoryBudget as usize]
+        });
+        let wanted_files = sum(|r| r.pauses.no_files + r.pauses.connections_max);
+        let settings = lock(&self.watched.settings).limits.clone();
+        // One shard may be full while others have room.
+        let share = settings.memory_budget_bytes / reports.len().max(1) as u64;
+        let fullest = reports.iter().map(|r| r.stats.budgeted_bytes as u64).max();
+        let fullest = fullest.unwrap_or_default();
+        let connections = u64::from(self.watched.crowd.total.load(Ordering::Relaxed));
+        let connections_max = u64::from(settings.connections_max);
+        let is_near = |used: u64, max: u64| used >= max - max / 10;
+        let lasts = |alarms: &Alarms, id: &str, is_full| is_full && alarms.is_raised(id);
+        let (memory, files) = self.wants;
+        let is_memory_short =
+            wanted_memory > memory || lasts(&self.alarms, "memory_budget", is_near(fullest, share));
+        let is_near_files = is_near(connections, connections_max);
+        self.wants = (wanted_memory, wanted_files);
+        self.look(Condition {
+            id: "memory_budget".into(),
+            is_on: is_memory_short,
+            title: "the memory budget is used up",
+            summary: format!("{fullest} of the {share} bytes of a shard are in use"),
+        });
+        self.look(Condition {
+            id: "connections".into(),
+            is_on: wanted_files > files || is_near_files,
+            title: "connections or open files are nearly used up",
+            summary: format!("{connections} of {connections_max} connections are there"),
+        });
+    }
+
+    /// A long turn is told once: shards remember theirs for a minute or two.
+    fn look_at_turns(&mut self, reports: &[Report]) {
+        for report in reports {
+            let longest_us = report.turns.longest_us();
+            let told = &mut self.told_turns[usize::from(report.shard)];
+            let is_new = longest_us != std::mem::replace(told, longest_us);
+            if is_new && longest_us > LONG_TURN_US {
+                let (shard, ms) = (report.shard, longest_us / 1000);
+                let payload = serde_json::json!({ "shard": shard, "turn_ms": ms });
+                self.publish("sysmon/long_schedule", &payload.to_string(), false);
+            }
+        }
+    }
+
+    fn look(&mut self, condition: Condition) {
+        if let Some((topic, payload)) = self.alarms.look(condition) {
+            self.publish(&topic, &payload, false);
+        }
     }
 
     fn publish_stats(&mut self, reports: &[Report]) {

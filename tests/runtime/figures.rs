@@ -112,6 +112,59 @@ fn leave_two_for_a_second_time(address: SocketAddr) -> Client {
     client
 }
 
+/// The next message below `alarms`: its topic there, and its payload.
+fn alarm(observer: &mut Client) -> (String, serde_json::Value) {
+    let (_, body) = observer.expect();
+    let topic_len = usize::from(u16::from_be_bytes([body[0], body[1]]));
+    let topic = String::from_utf8(body[2..2 + topic_len].to_vec()).unwrap();
+    let at = topic.split_once("/alarms/").unwrap().1.to_owned();
+    (at, serde_json::from_slice(&body[2 + topic_len..]).unwrap())
+}
+
+#[test]
+fn alarms_are_told_when_they_begin_and_when_they_end() {
+    let _alone = alone();
+    let mut settings = settings(1);
+    settings.sys.interval_s = 1;
+    settings.limits.memory_budget_bytes = 1 << 20;
+    settings.limits.connections_max = 20;
+    let (broker, address) = start(settings);
+    let mut observer = Client::connect(address, 4, "observer");
+    observer.subscribe("$SYS/brokers/+/alarms/#", 0);
+
+    let crowd: Vec<_> = (0..18)
+        .map(|n| Client::connect(address, 4, &format!("c{n}")))
+        .collect();
+    let (topic, payload) = alarm(&mut observer);
+    assert_eq!(topic, "connections/alert");
+    assert_eq!(payload["id"], "connections");
+    let summary = payload["summary"].as_str().unwrap();
+    assert!(
+        summary.ends_with(" of 20 connections are there"),
+        "{summary}"
+    );
+    drop(crowd);
+    assert_eq!(alarm(&mut observer).0, "connections/clear");
+
+    // A client that takes nothing until the budget is spent.
+    let mut slow = Client::connect(address, 5, "slow");
+    slow.subscribe("q", 1);
+    let mut publisher = Client::connect(address, 4, "publisher");
+    for _ in 0..800 {
+        publisher.publish("q", 1, 1, &[0; 4000]);
+        assert_eq!(publisher.expect().0, PUBACK);
+    }
+    let (topic, payload) = alarm(&mut observer);
+    assert_eq!(topic, "memory_budget/alert");
+    assert_eq!(payload["title"], "the memory budget is used up");
+    drop(slow);
+    let (topic, payload) = alarm(&mut observer);
+    assert_eq!(topic, "memory_budget/clear");
+    assert!(payload["ts"].as_u64() > Some(1_600_000_000));
+    drop((observer, publisher));
+    stop(broker);
+}
+
 #[test]
 fn epochs_grow_over_a_restart_with_the_clock_set_back() {
     let _alone = alone();
@@ -137,5 +190,41 @@ fn epochs_grow_over_a_restart_with_the_clock_set_back() {
     let second = epoch_of_a_run();
     assert!(second > ahead, "{second} after {ahead}");
     assert!(epoch_of_a_run() > second);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_source_that_is_away_is_an_alarm_until_it_is_unloaded() {
+    let _alone = alone();
+    let folder = std::env::temp_dir().join(format!("ringmq-alarm-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    // A port at which nobody listens.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", closed.local_addr().unwrap());
+    drop(closed);
+    let plugin = format!("auth.http.auth_req = {url}\nauth.http.auth_req.params = clientid=%c\n");
+    std::fs::write(folder.join("auth_http.conf"), plugin).unwrap();
+    let mut settings = settings(1);
+    settings.sys.interval_s = 60;
+    settings.auth.plugins_dir = folder.clone();
+    settings.node.data_dir = folder.clone();
+    let (broker, address) = start(settings);
+    let mut observer = Client::connect(address, 4, "observer");
+    observer.subscribe("$SYS/brokers/+/alarms/#", 0);
+    broker.load_plugin("emq_auth_http").unwrap();
+    let mut stranger = Client::open(address, 4);
+    let mut connect = string("MQTT");
+    // User name, password, clean session.
+    connect.extend([4, 0xc2, 0, 60]);
+    let fields = ["stranger", "name", "word"].map(string);
+    connect.extend(fields.concat());
+    stranger.send(&packet(0x10, &connect));
+    // Server unavailable.
+    assert_eq!(stranger.next(), Some((CONNACK, vec![0, 3])));
+    assert_eq!(alarm(&mut observer).0, "source_http/alert");
+    broker.unload_plugin("emq_auth_http").unwrap();
+    assert_eq!(alarm(&mut observer).0, "source_http/clear");
+    drop(observer);
+    stop(broker);
     std::fs::remove_dir_all(&folder).unwrap();
 }
