@@ -138,7 +138,8 @@ impl DecodeError {
         }
     }
 
-    fn sentence(&self) -> &'static str {
+    /// The same without figures and clause.
+    pub fn sentence(&self) -> &'static str {
         match self {
             NotMqtt => "the protocol name is not MQTT",
             UnsupportedVersion { .. } => "this protocol version is not supported",

@@ -280,7 +280,7 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         Number(AUTH_STRAINED_RATE_DEFAULT), Live, "connections a second",
         "Connections accepted a second while a source cannot be asked, while half of the clients \
          that may wait for a verdict do, or while they wait for half of the time that it may take. \
-         The others wait in the kernel's accept queue.";
+         The others wait in the kernel's accept queue. Each of N shards accepts an Nth of it.";
 
     sys.interval_s: Kind::Duration(Range::or_zero(86_400, "never")),
         Number(SYS_INTERVAL_S_DEFAULT), Live, "s",

@@ -236,7 +236,7 @@ impl Shard {
             error => Refused {
                 reason: error.reason(),
                 why: Refusal::ProtocolViolation,
-                text: "malformed CONNECT",
+                text: error.sentence(),
             },
         };
         self.refuse_saying(id, (refused, &error.to_string()), fx);

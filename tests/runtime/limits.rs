@@ -129,3 +129,59 @@ fn all_queues_together_have_a_budget() {
     drop(client);
     stop(broker);
 }
+
+/// The limits of a configuration, from outside: refused, told, and counted under its reason.
+#[test]
+fn limits_of_the_configuration_hold_in_every_shard() {
+    let _alone = alone();
+    for shards in [1, 2] {
+        let mut settings = settings(shards);
+        settings.mqtt.topic_levels_max = 3;
+        settings.mqtt.packet_bytes_max = 1024;
+        settings.limits.sessions_max = 4;
+        settings.limits.subscriptions_per_client_max = 1;
+        settings.limits.retained_bytes_max = 0;
+        let (broker, address) = start(settings);
+        let refused = |reason: &str| {
+            let refusals = broker.status().unwrap().refusals;
+            let row = refusals.iter().find(|row| row.reason == reason);
+            row.map_or(0, |row| row.count)
+        };
+        let mut client = Client::connect(address, 5, "c");
+        client.subscribe("a/b/c", 0);
+        for (filter, code, reason) in [
+            ("a/b/c/d", 0x8f, "topic_levels"),
+            ("b", 0x97, "subscription_quota"),
+        ] {
+            let mut body = vec![0, 1, 0];
+            body.extend(string(filter));
+            body.push(0);
+            client.send(&packet(0x82, &body));
+            assert_eq!(client.expect(), (SUBACK, vec![0, 1, 0, code]));
+            assert_eq!(refused(reason), 1, "{reason}");
+        }
+        client.send(&packet(
+            PUBLISH | 1,
+            &[&string("r")[..], b"\0kept"].concat(),
+        ));
+        eventually("it is not kept", || refused("retained_quota") == 1);
+        client.send(&packet(PUBLISH, &[0; 2000]));
+        assert_eq!(client.expect().1[0], 0x95);
+        assert_eq!(refused("packet_too_large"), 1);
+
+        // However client ids fall on the shards, no more than four have a session at a time.
+        let mut inside = Vec::new();
+        while refused("session_quota") == 0 {
+            let mut client = Client::open(address, 5);
+            client.send(&client.connect_packet(&format!("s{}", inside.len())));
+            match client.expect().1[1] {
+                0 => inside.push(client),
+                code => assert_eq!(code, 0x97),
+            }
+            assert!(inside.len() <= 4);
+        }
+        assert!(shards > 1 || inside.len() == 4);
+        drop((client, inside));
+        stop(broker);
+    }
+}
