@@ -80,6 +80,8 @@ pub const ACL_NESTING_MAX: usize = 16;
 /// Longest name and password of the built-in user store, in bytes.
 pub const USER_NAME_BYTES_MAX: usize = 255;
 pub const USER_PASSWORD_BYTES_MAX: usize = 1024;
+/// Longest message of a client in an exchange of SCRAM, in bytes.
+pub const SCRAM_MESSAGE_BYTES_MAX: usize = 4096;
 /// Most users of the built-in store: beyond that a database is the better place.
 pub const USERS_MAX: usize = 100_000;
 /// Most bans that hold at a time.

@@ -1,6 +1,7 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677) as the enhanced authentication of MQTT 5 (section 4.12),
 //! without channel binding. The server's side, step by step; random numbers are arguments.
 
+use crate::limits::SCRAM_MESSAGE_BYTES_MAX;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,8 +12,6 @@ use subtle::ConstantTimeEq;
 pub const METHOD: &str = "SCRAM-SHA-256";
 /// Rounds of a new credential: what RFC 7677 asks for at least is 4,096.
 pub const ROUNDS: u32 = 15_000;
-/// Longest message of a client, in bytes.
-const MESSAGE_BYTES_MAX: usize = 4096;
 
 /// What a server keeps of a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +192,7 @@ impl Pending {
 
 /// Text without control characters.
 fn text(message: &[u8]) -> Result<&str, &'static str> {
-    if message.len() > MESSAGE_BYTES_MAX {
+    if message.len() > SCRAM_MESSAGE_BYTES_MAX {
         return Err("the message is too long");
     }
     let text = std::str::from_utf8(message).map_err(|_| "not UTF-8")?;

@@ -71,7 +71,7 @@ pub fn example() -> String {
 }
 
 /// What a client can run into that no key changes: name, and what happens beyond it.
-const FIXED: [(&str, u64, &str); 10] = [
+const FIXED: [(&str, u64, &str); 11] = [
     (
         "CONNECT, bytes",
         CONNECT_BYTES_MAX as u64,
@@ -100,6 +100,11 @@ const FIXED: [(&str, u64, &str); 10] = [
     (
         "HTTP request for a WebSocket, headers",
         HTTP_HEADERS_MAX as u64,
+        "refused",
+    ),
+    (
+        "message of SCRAM, bytes",
+        SCRAM_MESSAGE_BYTES_MAX as u64,
         "refused",
     ),
     (

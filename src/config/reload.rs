@@ -85,6 +85,23 @@ fn describe(listeners: &[Listener]) -> String {
 mod tests {
     use super::*;
 
+    /// What the shards do with them is shown by `topic_limits_hold_at_once_...`,
+    /// `a_window_that_shrinks_...` and `what_connack_announced_outlives_a_reload`.
+    #[test]
+    fn a_report_says_at_once_where_a_key_acts_at_once() {
+        for (path, reload) in [
+            ("mqtt.topic_levels_max", Reload::Live),
+            ("mqtt.topic_bytes_max", Reload::Live),
+            ("mqtt.connect_timeout_s", Reload::Live),
+            ("mqtt.inflight_max", Reload::Live),
+            ("mqtt.session_expiry_max_s", Reload::NewConnections),
+            ("mqtt.qos_max", Reload::NewConnections),
+        ] {
+            let key = KEYS.iter().find(|key| key.path() == path).expect(path);
+            assert_eq!(key.reload, reload, "{path}");
+        }
+    }
+
     #[test]
     fn changes_name_keys_and_classes() {
         let old = Settings::default();

@@ -117,6 +117,33 @@ fn topic_limits_hold_at_once_and_what_connack_told_of_the_session_stays() {
 }
 
 #[test]
+fn a_window_that_shrinks_holds_at_once() {
+    let mut broker = Broker::limited(|_| {});
+    broker.connect(1, b'a', true, &[]);
+    assert_eq!(broker.subscribe(1, "t"), 1);
+    broker.connect(2, b'b', true, &[]);
+    broker.reload(|options| options.mqtt.inflight_max = 1);
+    for id in [1, 2] {
+        broker.say(2, &qos1("t", id, false, b"x"));
+    }
+    let told = broker.told(1);
+    let first = published(&told);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let told = broker.say(1, &[0x40, 2, 0, first[0].1]);
+    assert_eq!(published(&told).len(), 1);
+}
+
+#[test]
+fn what_is_granted_is_what_connack_announced() {
+    let mut broker = Broker::limited(|_| {});
+    broker.connect(1, b'a', true, &[]);
+    broker.reload(|options| options.mqtt.maximum_qos = QoS::AtMostOnce);
+    assert_eq!(broker.say(1, &subscribe("t", 2))[5], 2);
+    broker.connect(2, b'b', true, &[]);
+    assert_eq!(broker.say(2, &subscribe("t", 2))[5], 0);
+}
+
+#[test]
 fn disconnect_may_set_an_expiry_where_connect_asked_for_one_whatever_was_granted() {
     let mut broker = Broker::limited(|options| options.mqtt.session_expiry_max_s = 0);
     let asks = [0xe0, 7, 0, 5, 0x11, 0, 0, 0x03, 0xe8];
