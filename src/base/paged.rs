@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use super::prefetch::prefetch;
+
 const PAGE: usize = 64;
 
 /// The slots of a page, and nothing beside them: an entry of a cache line's size lies in one line,
@@ -101,6 +103,15 @@ impl<T> Paged<T> {
     pub fn get(&self, slot: u32) -> Option<&T> {
         let page = self.pages.get(slot as usize / PAGE)?;
         page.slots.as_ref()?.0[slot as usize % PAGE].as_ref()
+    }
+
+    /// Has `slot` brought near, used or not.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        let page = self.pages.get(slot as usize / PAGE);
+        if let Some(slots) = page.and_then(|page| page.slots.as_ref()) {
+            prefetch(&slots.0[slot as usize % PAGE]);
+        }
     }
 
     /// The value in `slot`, to change.

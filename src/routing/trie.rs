@@ -153,6 +153,16 @@ impl Trie {
         self.chains.iter(candidate).find(|&id| text(id) == filter)
     }
 
+    /// Has the edges at which the topic's ways begin brought near.
+    #[inline]
+    pub fn prefetch(&self, keys: &TopicKeys) {
+        if !self.edges.is_empty() {
+            for &key in &keys.prefixes[keys.prefix_min..] {
+                self.edges.prefetch(edge_hash(ROOT, key));
+            }
+        }
+    }
+
     /// Gives every filter that may match the topic; the caller compares the text. Where keys
     /// collide a filter may be given twice.
     pub fn candidates(&self, keys: &TopicKeys, mut give: impl FnMut(u32)) {
