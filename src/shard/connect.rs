@@ -8,6 +8,7 @@ use crate::base::{ConnId, Now, Peer, ShardId};
 use crate::codec::{
     ConnAck, ConnAckProperties, Connect, DecodeError, QoS, ReasonCode, Version, connect_version,
 };
+use crate::limits::TOPIC_BYTES_MAX;
 use crate::message::{Content, Message, NEVER_MS};
 use crate::session::{EXPIRY_NEVER_S, Session, will::Will};
 
@@ -58,14 +59,14 @@ impl Shard {
         conn.packet_bytes_max = properties
             .packet_bytes_max
             .map_or(u32::MAX, |max| max.get());
-        if let Err(refused) = self.check_connect(&connect) {
-            return self.refuse(id, refused, fx);
-        }
-        let attempt = self.ticket();
         let mountpoint = self
             .conns
             .get(id.0)
             .and_then(|conn| self.mountpoint(&conn.peer));
+        if let Err(refused) = self.check_connect(&connect, mountpoint.as_deref()) {
+            return self.refuse(id, refused, fx);
+        }
+        let attempt = self.ticket();
         let mut pending = self.pending(now, &connect, mountpoint.as_deref());
         pending.assigned = is_nameless;
         let conn = self.conns.get_mut(id.0).expect("looked up just now");
@@ -246,7 +247,11 @@ impl Shard {
         self.refuse(id, refused, fx);
     }
 
-    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refused> {
+    fn check_connect(
+        &self,
+        connect: &Connect<'_>,
+        mountpoint: Option<&str>,
+    ) -> Result<(), Refused> {
         let mqtt = &self.options.mqtt;
         let id = connect.client_id;
         let refused = |reason, why, text| Err(Refused { reason, why, text });
@@ -269,6 +274,11 @@ impl Shard {
         if will.retain && !mqtt.retain_available {
             let reason = ReasonCode::RetainNotSupported;
             return refused(reason, Refusal::ProtocolViolation, "will RETAIN");
+        }
+        let mounted_len = mountpoint.map_or(0, str::len) + will.topic.len();
+        if !self.within_limits(will.topic) || mounted_len > TOPIC_BYTES_MAX {
+            let reason = ReasonCode::TopicNameInvalid;
+            return refused(reason, Refusal::ProtocolViolation, "will topic");
         }
         if !self.may_publish_to(will.topic) {
             let reason = ReasonCode::TopicNameInvalid;

@@ -11,7 +11,7 @@ use crate::codec::{
     Ack, AckKind, Auth, DecodeError, Disconnect, Frame, PING_RESP, ReasonCode, Role, Version,
     decode, frame,
 };
-use crate::session::{Recorded, Violation};
+use crate::session::{Recorded, Violation, Window};
 
 /// Largest CONNECT that is waited for: nobody has shown who they are yet.
 const CONNECT_BYTES_MAX: usize = 256 * 1024;
@@ -118,6 +118,20 @@ impl Shard {
         match self.is_over_budget(fx) {
             true => limit.min(ALWAYS_KEPT_BYTES),
             false => limit,
+        }
+    }
+
+    /// How much of one client may be under way unacknowledged: of bytes as much as may wait for it.
+    /// With the budget for memory spent it is little, so that whoever acknowledges is served still,
+    /// and nobody holds more by not doing so.
+    pub(super) fn window_max(&self, fx: &Effects) -> Window {
+        let bytes = self.options.limits.queue_bytes_max;
+        Window {
+            count: self.options.mqtt.inflight_max,
+            bytes: match self.is_over_budget(fx) {
+                true => bytes.min(ALWAYS_KEPT_BYTES),
+                false => bytes,
+            },
         }
     }
 

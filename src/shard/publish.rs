@@ -74,7 +74,8 @@ impl Shard {
         if publish.retain && !announced.retain_available {
             return Err(Violation::RetainNotSupported);
         }
-        if !self.within_limits(publish.topic) {
+        let is_too_long = up.is_mounted && !self.can_mount(id, publish.topic);
+        if is_too_long || !self.within_limits(publish.topic) {
             return Err(Violation::TopicNameInvalid);
         }
         let slot = up.session;
@@ -245,7 +246,7 @@ impl Shard {
             self.deliver(now, target.client.0, terms, parcel, fx);
         }
         for &group in &route.groups {
-            n += self.deal(now, group, parcel, fx);
+            n += self.deal(now, (group, false), parcel, fx);
         }
         self.slices.spend(1 + n);
         (n, route.remote)

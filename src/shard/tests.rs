@@ -7,6 +7,8 @@ use crate::auth::{AuthRequest, Grant, Verdict};
 use crate::base::Peer;
 use crate::codec::{QoS, ReasonCode};
 
+mod limits;
+
 struct Everybody;
 
 impl Authenticator for Everybody {

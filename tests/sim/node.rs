@@ -106,6 +106,8 @@ fn brief(envelope: &Envelope) -> String {
             let what = match change.change {
                 Membership::Join { .. } => "joins",
                 Membership::Leave => "leaves",
+                Membership::HasRoom(true) => "has room in",
+                Membership::HasRoom(false) => "has no room in",
                 Membership::Connected(true) => "is back in",
                 Membership::Connected(false) => "is away from",
             };
