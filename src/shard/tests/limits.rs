@@ -148,9 +148,10 @@ fn a_will_is_held_to_the_limits_on_topics() {
 
 #[test]
 fn a_mountpoint_makes_no_topic_longer_than_one_can_be() {
-    let mut options = Options::default();
-    options.mountpoints = vec![Some("t/7/".into())].into();
-    let mut broker = Broker::new(options);
+    let mut broker = Broker::new(Options {
+        mountpoints: vec![Some("t/7/".into())],
+        ..Options::default()
+    });
     broker.connect(1, b'a', true, &[]);
     let longest = "x".repeat(65_535 - 4);
     for (topic, told) in [(longest.clone(), None), (longest + "x", Some(0x90))] {
