@@ -8,8 +8,9 @@ use super::{Effects, MqttOptions, Refusal, Shard, ShardId};
 use crate::base::{ConnId, Now};
 use crate::codec::{AckKind, Frame, Publish, QoS, ReasonCode, Version};
 use crate::message::{Content, Message, Pack};
-use crate::routing::{ClientKey, ShardSet};
+use crate::routing::{ClientKey, Route, ShardSet};
 use crate::session::{Arrival, Violation};
+use std::sync::Arc;
 
 /// Who published: a session of this shard, whose no-local subscriptions are left out, or nobody
 /// here.
@@ -202,6 +203,24 @@ impl Shard {
         self.counters.ledger.fan_out(n);
     }
 
+    /// Messages that another shard received. Those of one topic in a row ask for their way once.
+    pub(super) fn handle_pack(&mut self, now: Now, pack: &Pack, fx: &mut Effects) {
+        let mut known: Option<(u64, Arc<Route>)> = None;
+        for (content, is_same) in pack.iter() {
+            let version = self.router.version();
+            let same = known.take_if(|known| is_same && known.0 == version);
+            let (_, route) = same.unwrap_or_else(|| {
+                drop(known.take());
+                (version, self.router.route(content.topic))
+            });
+            self.counters.ledger.arrived += 1;
+            let mut parcel = Parcel::borrowed(content);
+            let n = self.spread(now, (&mut parcel, None), &route, fx);
+            self.counters.ledger.fan_out(n);
+            known = Some((version, route));
+        }
+    }
+
     /// Retains and routes a message that came in here. Returns the receivers, other shards
     /// counted once each.
     fn publish(
@@ -233,6 +252,19 @@ impl Shard {
         fx: &mut Effects,
     ) -> (usize, ShardSet) {
         let route = self.router.route(parcel.content.topic);
+        let n = self.spread(now, (parcel, publisher), &route, fx);
+        (n, route.remote)
+    }
+
+    /// Delivers along a route, as far as it lies on this shard.
+    #[inline]
+    fn spread(
+        &mut self,
+        now: Now,
+        (parcel, publisher): (&mut Parcel<'_>, Publisher),
+        route: &Route,
+        fx: &mut Effects,
+    ) -> usize {
         parcel.has_many = route.targets.len() > 1;
         let mut n = 0;
         for target in route.targets_for(publisher) {
@@ -249,7 +281,7 @@ impl Shard {
             n += self.deal(now, (group, false), parcel, fx);
         }
         self.slices.spend(1 + n);
-        (n, route.remote)
+        n
     }
 
     /// Posts the message to the other shards that may have receivers.

@@ -89,7 +89,7 @@ fn brief(envelope: &Envelope) -> String {
         }
         Envelope::Stored { wait } => format!("Stored {wait}"),
         Envelope::Packed(pack) => {
-            let packed: Vec<String> = pack.iter().map(show).collect();
+            let packed: Vec<String> = pack.iter().map(|(content, _)| show(content)).collect();
             format!("Packed {packed:?}")
         }
         Envelope::Retain(m) => format!("Retain {}", message(m)),
