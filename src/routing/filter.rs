@@ -14,7 +14,8 @@ pub struct FilterId(pub u32);
 
 #[derive(Default)]
 pub struct Filters {
-    filters: Paged<Filter>,
+    /// In large pages: every look-up goes through the list of them.
+    filters: Paged<Filter, 8>,
     exact: ExactTable,
     trie: Trie,
     /// Bytes that texts have allocated.
