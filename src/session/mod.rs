@@ -82,6 +82,8 @@ pub struct Flow {
     pub question: Option<Box<Question>>,
     /// Retained messages that came and wait for room.
     pub retained: VecDeque<Delivery>,
+    /// How many of these, from the front, are from before the rules changed; never fewer.
+    pub retained_doubted: usize,
     /// Whether a retained message goes before the queue next: they take turns, so that neither
     /// keeps the other waiting for ever.
     pub is_retained_turn: bool,
@@ -196,6 +198,12 @@ impl Flow {
             && self.subacks.is_empty()
             && self.request.is_none()
             && self.acks.is_empty()
+    }
+
+    /// The rules have changed: what waits now is looked at before it is sent.
+    pub fn doubt_waiting(&mut self) {
+        self.out.doubt_queue();
+        self.retained_doubted = self.retained.len();
     }
 
     /// Whether retained messages are to be sent or asked for now, before what is queued.

@@ -83,6 +83,8 @@ pub struct Outbound {
     queue_qos0: usize,
     /// How many of `queue`, from the front, were there at [`Outbound::mark_queue`].
     queue_marked: usize,
+    /// How many of `queue`, from the front, were there at [`Outbound::doubt_queue`]; never fewer.
+    queue_doubted: usize,
 }
 
 /// Deliveries that [`Outbound::may_overtake`] looks at.
@@ -240,6 +242,7 @@ impl Outbound {
         self.queue_bytes -= delivery.size();
         self.queue_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
         self.queue_marked = self.queue_marked.saturating_sub(1);
+        self.queue_doubted = self.queue_doubted.saturating_sub(1);
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
@@ -264,6 +267,16 @@ impl Outbound {
     /// Notes which deliveries wait in front of what has come now and is not in the queue.
     pub fn mark_queue(&mut self) {
         self.queue_marked = self.queue.len();
+    }
+
+    /// The rules have changed: what waits now is looked at before it is sent.
+    pub fn doubt_queue(&mut self) {
+        self.queue_doubted = self.queue.len();
+    }
+
+    /// Whether the next in the queue is from before the rules changed.
+    pub fn is_queued_doubted(&self) -> bool {
+        self.queue_doubted > 0
     }
 
     /// Whether what came at the mark, of this topic, may go before the queue: nothing of the topic
@@ -408,6 +421,7 @@ impl Outbound {
         self.queue_bytes = 0;
         self.queue_qos0 = 0;
         self.queue_marked = 0;
+        self.queue_doubted = 0;
         let inflight = std::mem::take(&mut self.inflight);
         let queue = std::mem::take(&mut self.queue);
         let left = |i: Inflight| (Some(i.stage), i.delivery.ok_or(i.kept));

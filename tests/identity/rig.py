@@ -149,10 +149,10 @@ class Rig:
 
     # Clients
 
-    def client(self, username=None, password=None, client_id=None, v5=False):
+    def client(self, username=None, password=None, client_id=None, v5=False, **more):
         self.count += 1
         client_id = client_id or f"c{self.count}"
-        return wire.Client(self.context, self.port, client_id, username, password, v5)
+        return wire.Client(self.context, self.port, client_id, username, password, v5, **more)
 
     def code(self, username=None, password=None, client_id=None, v5=False):
         """What CONNACK says to somebody who goes again at once."""

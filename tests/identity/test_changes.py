@@ -81,6 +81,27 @@ def a_rule_is_changed(context, mirror):
 
 
 @case((None,), ("true",))
+def what_waits_for_a_client_when_its_rules_change(context, mirror):
+    """It was away, and what it may not have any more it does not get when it comes back."""
+    postgres, rig = begin(context, mirror=mirror)
+    away = rig.client("u", "p", "away", stays=True)
+    equal([away.subscribe("s/#", 1), away.subscribe("t", 1)], [1, 1])
+    away.disconnect()
+    writer, witness = rig.client("v", "p", v5=True), rig.client("u", "p", v5=True)
+    equal([writer.publish(topic) for topic in ("s/1", "t", "s/2")], [0, 0, 0])
+    postgres.sql(
+        "INSERT INTO mqtt_acl (id, allow, username, access, topic)"
+        "VALUES (-1, 0, 'u', 1, 's/#'), (-2, 0, 'u', 2, 'w')"
+    )
+    until(lambda: witness.publish("w") == 0x87, "the rules")
+    back = rig.client("u", "p", "away", stays=True)
+    equal([writer.publish(topic) for topic in ("s/3", "t")], [0x10, 0])
+    equal([back.wait_message()[0], back.wait_message()[0]], ["t", "t"])
+    dropped = rig.status()["node"]["ledger"]["dropped"]
+    holds({"reason": "denied", "count": 2} in dropped, dropped)
+
+
+@case((None,), ("true",))
 def a_superuser_is_made_and_unmade(context, mirror):
     postgres, rig = begin(context, mirror=mirror)
     postgres.sql("UPDATE mqtt_acl SET allow = 0")
