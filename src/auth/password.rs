@@ -93,6 +93,15 @@ impl PasswordFormat {
 }
 
 impl PasswordFormat {
+    /// Whether the salt stands beside the stored text, and not in it or nowhere.
+    pub fn has_salt(&self) -> bool {
+        match self {
+            Self::Digest(_, place) => *place != Place::Nowhere,
+            Self::Pbkdf2(..) => true,
+            Self::Bcrypt | Self::Argon2 => false,
+        }
+    }
+
     /// Whether it is meant to take its time.
     pub fn is_slow(&self) -> bool {
         !matches!(self, Self::Digest(..))

@@ -23,6 +23,7 @@ pub use request::{Request, RequestKind};
 pub use violation::Violation;
 pub use will::Will;
 
+use crate::auth::Voucher;
 use crate::base::{ConnId, ShardId};
 use crate::codec::{ReasonCode, Version};
 use crate::routing::{FilterId, Subscription};
@@ -40,7 +41,7 @@ pub struct Session {
     /// Whether the user name was shown to be the client's.
     pub is_named: bool,
     /// Who vouches for it: [`Grant::voucher`](crate::auth::Grant::voucher).
-    pub voucher: u8,
+    pub voucher: Voucher,
     /// What bounds the connected client; `None`: only what bounds everybody.
     pub access: Option<Box<Access>>,
     /// The connection it is served by.

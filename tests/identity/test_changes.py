@@ -63,6 +63,28 @@ def a_password_is_changed(context, mirror):
 
 
 @case((None,), ("true",))
+def more_passwords_are_changed_than_anybody_would_name(context, mirror):
+    """The trigger says no more than that; whoever is in is known by what it was let in by."""
+    postgres, rig = begin(context, mirror=mirror)
+    postgres.sql(
+        "INSERT INTO mqtt_user (username, password) SELECT 'n' || i, 'p' FROM generate_series(1, 3000) i"
+    )
+    until(lambda: rig.code("n3000", "p") == 0, "one of many new users")
+    gone, old, stays = rig.client("u", "p", v5=True), rig.client("n3000", "p"), rig.client("v", "p")
+    start = len(rig.log())
+    postgres.sql(
+        "UPDATE mqtt_user SET password = CASE username WHEN 'v' THEN 'p' ELSE 'q' END;"
+        "INSERT INTO mqtt_user (username, password) VALUES ('last', 'p')"
+    )
+    equal(gone.wait_end(AT_ONCE_S), 0x87)
+    old.wait_end(AT_ONCE_S)
+    rig.wait_log("changed: all users", start)
+    until(lambda: rig.code("last", "p") == 0, "what came after it")
+    stays.ping()
+    equal([rig.code("u", "p"), rig.code("u", "q"), rig.code("v", "p")], [4, 0, 0])
+
+
+@case((None,), ("true",))
 def a_rule_is_changed(context, mirror):
     postgres, rig = begin(context, mirror=mirror)
     client = rig.client("u", "p", v5=True)
@@ -132,18 +154,22 @@ def a_user_is_new(context, mirror):
 @case()
 def what_changed_while_nobody_listened(context):
     postgres, rig = begin(context)
-    client, stays = rig.client("u", "p"), rig.client("v", "p")
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('w', 'p')")
+    until(lambda: rig.code("w", "p") == 0, "the new user")
+    client, other, stays = rig.client("u", "p"), rig.client("w", "p"), rig.client("v", "p")
     start = len(rig.log())
     # The connection that listens is cut, as all are, and the row is gone before there is another one.
     postgres.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'mqtt';"
         "ALTER TABLE mqtt_user DISABLE TRIGGER USER; DELETE FROM mqtt_user WHERE username = 'u';"
+        "UPDATE mqtt_user SET password = 'q' WHERE username = 'w';"
         "ALTER TABLE mqtt_user ENABLE TRIGGER USER"
     )
     rig.wait_log("listening for changes", start)
     client.wait_end()
+    other.wait_end()
     stays.ping()
-    equal([rig.code("u", "p"), rig.code("v", "p")], [4, 0])
+    equal([rig.code("u", "p"), rig.code("v", "p"), rig.code("w", "p")], [4, 0, 4])
 
 
 # A hash of the least cost that bcrypt has counts as much as any other.
@@ -313,6 +339,9 @@ def forgotten_in_time(postgres, rig):
     while client.publish("a") != 0x87:
         holds(seconds(began) < 4, "the old rule")
         time.sleep(0.05)
+    postgres.sql("UPDATE mqtt_user SET password = 'q'")
+    client.wait_end(4)
+    client = rig.client("u", "q", "in", v5=True)
     postgres.sql("DELETE FROM mqtt_user")
     client.wait_end(4)
     rig.wait_code(4, "u", "p", "c", within=3)
