@@ -135,7 +135,19 @@ impl Pgsql {
             self.sample.get_or_init(sample);
         }
         let salt = user.salt.as_deref();
-        verify(self.options.password_hash, shown, stored, salt)
+        let format = self.options.password_hash;
+        let is_right = verify(format, shown, stored, salt);
+        if !is_right && let Some(why) = format.mistake(stored) {
+            let name = request.username.as_deref().unwrap_or_default();
+            crate::log_limited!(
+                warn,
+                1,
+                "{}: what is stored as the password of {name:?} is no {format}, so none is right: \
+                 {why}",
+                self.health.name()
+            );
+        }
+        is_right
     }
 
     fn conclude(
