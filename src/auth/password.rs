@@ -267,7 +267,24 @@ mod tests {
             .get_ref()
             .as_array()
             .expect("tables");
-        assert!(vectors.len() > 25);
+        let form = |vector: &toml::Spanned<toml::de::DeValue<'_>>| {
+            let form = vector.get_ref().get("form");
+            form.and_then(|form| form.get_ref().as_str().map(str::to_owned))
+        };
+        let forms: Vec<String> = vectors.iter().filter_map(form).collect();
+        for (name, _) in NAMES {
+            let mut wanted = vec![name.into(), format!("salt,{name}"), format!("{name},salt")];
+            if name != "plain" {
+                wanted.push(format!("pbkdf2,{name},"));
+            }
+            for start in wanted {
+                let is_it = |form: &String| match start.ends_with(',') {
+                    true => form.starts_with(&start),
+                    false => *form == start,
+                };
+                assert!(forms.iter().any(is_it), "no vector of {start}");
+            }
+        }
         for vector in vectors.iter().map(|vector| vector.get_ref()) {
             let word = |key: &str| vector.get(key).and_then(|value| value.get_ref().as_str());
             let [form, password, stored] =
