@@ -107,9 +107,7 @@ impl Filters {
     ) {
         let mut found = std::mem::take(&mut keys.found);
         found.clear();
-        // With a million filters each of these is a read from memory. Those that do not wait for
-        // each other are asked for together, and what they find is looked at last.
-        self.trie.prefetch(keys);
+        // What is found is read from memory too: it is asked for at once, and looked at last.
         let mut candidate = |id| {
             self.filters.prefetch(id);
             found.push(id);
@@ -128,10 +126,12 @@ impl Filters {
         keys.found = found;
     }
 
-    /// Has what a search for a topic with this key reads first brought near.
+    /// The keys of a topic. With a million filters each place that they lead to is a read from
+    /// memory, which is asked for as soon as the key is known.
     #[inline]
-    pub fn prefetch(&self, exact: u32) {
-        self.exact.prefetch(exact);
+    pub fn set_keys(&self, seed: &Seed, topic: &str, hash: u64, keys: &mut TopicKeys) {
+        self.exact.prefetch(seed.key(hash));
+        keys.set(seed, topic, hash, |prefix| self.trie.prefetch(prefix));
     }
 
     pub fn len(&self) -> usize {

@@ -293,9 +293,9 @@ impl Router {
     }
 
     fn fill(&mut self, route: &mut Route, topic: &str, hash: u64) {
-        self.filters.prefetch(self.seed.key(hash));
+        self.filters
+            .set_keys(&self.seed, topic, hash, &mut self.keys);
         route.clear();
-        self.keys.set(&self.seed, topic, hash);
         let mut matching: Vec<&[Subscriber]> = Vec::new();
         self.filters.matching(topic, &mut self.keys, |id, filter| {
             route.groups.extend_from_slice(self.groups.of(id));

@@ -153,14 +153,10 @@ impl Trie {
         self.chains.iter(candidate).find(|&id| text(id) == filter)
     }
 
-    /// Has the edges at which the topic's ways begin brought near.
+    /// Has the place of the edge below this prefix brought near.
     #[inline]
-    pub fn prefetch(&self, keys: &TopicKeys) {
-        if !self.edges.is_empty() {
-            for &key in &keys.prefixes[keys.prefix_min..] {
-                self.edges.prefetch(edge_hash(ROOT, key));
-            }
-        }
+    pub fn prefetch(&self, prefix: u32) {
+        self.edges.prefetch(edge_hash(ROOT, prefix));
     }
 
     /// Gives every filter that may match the topic; the caller compares the text. Where keys

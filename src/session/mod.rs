@@ -23,6 +23,7 @@ pub use request::{Request, RequestKind};
 pub use violation::Violation;
 pub use will::Will;
 
+use crate::auth::Voucher;
 use crate::base::{ConnId, ShardId};
 use crate::codec::{ReasonCode, Version};
 use crate::routing::{FilterId, Subscription};
@@ -40,7 +41,7 @@ pub struct Session {
     /// Whether the user name was shown to be the client's.
     pub is_named: bool,
     /// Who vouches for it: [`Grant::voucher`](crate::auth::Grant::voucher).
-    pub voucher: u8,
+    pub voucher: Voucher,
     /// What bounds the connected client; `None`: only what bounds everybody.
     pub access: Option<Box<Access>>,
     /// The connection it is served by.
@@ -82,6 +83,8 @@ pub struct Flow {
     pub question: Option<Box<Question>>,
     /// Retained messages that came and wait for room.
     pub retained: VecDeque<Delivery>,
+    /// How many of these, from the front, are from before the rules changed; never fewer.
+    pub retained_doubted: usize,
     /// Whether a retained message goes before the queue next: they take turns, so that neither
     /// keeps the other waiting for ever.
     pub is_retained_turn: bool,
@@ -213,6 +216,12 @@ impl Flow {
         for waiting in &mut self.subacks {
             waiting.pulls.retain(still_wanted);
         }
+    }
+
+    /// The rules have changed: what waits now is looked at before it is sent.
+    pub fn doubt_waiting(&mut self) {
+        self.out.doubt_queue();
+        self.retained_doubted = self.retained.len();
     }
 
     /// Whether retained messages are to be sent or asked for now, before what is queued.

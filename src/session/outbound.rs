@@ -96,6 +96,8 @@ pub struct Outbound {
     queue_marked: usize,
     /// No delivery in `queue` expires before; 0: not known.
     queue_expires_ms: u64,
+    /// How many of `queue`, from the front, were there at [`Outbound::doubt_queue`]; never fewer.
+    queue_doubted: usize,
 }
 
 /// Deliveries that [`Outbound::may_overtake`] looks at.
@@ -290,6 +292,7 @@ impl Outbound {
         }
         self.queue_expires_ms = NEVER_MS;
         let marked = std::mem::take(&mut self.queue_marked);
+        let doubted = std::mem::take(&mut self.queue_doubted);
         for (at, delivery) in std::mem::take(&mut self.queue).into_iter().enumerate() {
             let expires_ms = delivery.message.expires_ms();
             if expires_ms <= now_ms {
@@ -299,6 +302,7 @@ impl Outbound {
             } else {
                 self.queue_expires_ms = self.queue_expires_ms.min(expires_ms);
                 self.queue_marked += usize::from(at < marked);
+                self.queue_doubted += usize::from(at < doubted);
                 self.queue.push_back(delivery);
             }
         }
@@ -309,6 +313,7 @@ impl Outbound {
         self.queue_bytes -= delivery.size();
         self.queue_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
         self.queue_marked -= usize::from(at < self.queue_marked);
+        self.queue_doubted -= usize::from(at < self.queue_doubted);
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
@@ -338,6 +343,16 @@ impl Outbound {
     /// Notes which deliveries wait in front of what has come now and is not in the queue.
     pub fn mark_queue(&mut self) {
         self.queue_marked = self.queue.len();
+    }
+
+    /// The rules have changed: what waits now is looked at before it is sent.
+    pub fn doubt_queue(&mut self) {
+        self.queue_doubted = self.queue.len();
+    }
+
+    /// Whether the next in the queue is from before the rules changed.
+    pub fn is_queued_doubted(&self) -> bool {
+        self.queue_doubted > 0
     }
 
     /// Whether what came at the mark, of this topic, may go before the queue: nothing of the topic
@@ -481,6 +496,7 @@ impl Outbound {
         self.queue_bytes = 0;
         self.queue_qos0 = 0;
         self.queue_marked = 0;
+        self.queue_doubted = 0;
         let inflight = std::mem::take(&mut self.inflight);
         let queue = std::mem::take(&mut self.queue);
         let left = |i: Inflight| (Some(i.stage), i.delivery.ok_or(i.kept));

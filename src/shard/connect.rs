@@ -83,7 +83,7 @@ impl Shard {
             password: connect.password.map(Into::into),
             method: properties.authentication_method.map(Into::into),
             data: properties.authentication_data.map(Into::into),
-            voucher: 0,
+            voucher: Default::default(),
             state: None,
             step: AuthStep::Connect,
         };
@@ -550,7 +550,7 @@ impl Shard {
             client_id,
             username: None,
             is_named: false,
-            voucher: 0,
+            voucher: Default::default(),
             access: None,
             conn: None,
             generation: self.next_generation,

@@ -340,9 +340,12 @@ impl Shard {
             return false;
         }
         flow.is_retained_turn = true;
+        let is_doubted = flow.out.is_queued_doubted();
         let delivery = flow.out.dequeue().expect("looked at just now");
         if is_expired {
             self.forget(&delivery, None);
+        } else if is_doubted && !self.may_still_have(id, delivery.message.topic()) {
+            self.withhold(now, slot, delivery, fx);
         } else if qos == QoS::AtMostOnce {
             self.send_waiting_qos0(now, id, &delivery, fx);
         } else if delivery.waits_for_store() {
@@ -381,11 +384,20 @@ impl Shard {
         }
         let delivery = flow.retained.pop_front().expect("looked at just now");
         flow.is_retained_turn = false;
+        let is_doubted = flow.retained_doubted > 0;
+        flow.retained_doubted = flow.retained_doubted.saturating_sub(1);
         if delivery.message.content().expired(now.ms) {
             self.forget(&delivery, None);
+        } else if is_doubted && !self.may_still_have(id, delivery.message.topic()) {
+            self.withhold(now, slot, delivery, fx);
         } else if qos == QoS::AtMostOnce {
             self.send_waiting_qos0(now, id, &delivery, fx);
         } else {
+            let session = self
+                .sessions
+                .get_mut(slot)
+                .expect("looked up by the caller");
+            let flow = session.flow_mut();
             let conn = self
                 .conns
                 .get_mut(id.0)

@@ -460,7 +460,7 @@ impl Shard {
             password: None,
             method: Some(method),
             data: auth.data.map(Into::into),
-            voucher: 0,
+            voucher: Default::default(),
             state,
             step,
         };
