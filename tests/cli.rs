@@ -60,6 +60,26 @@ fn check_says_what_is_not_default() {
 }
 
 #[test]
+fn rules_that_nobody_reads_are_told() {
+    let folder = concat!(env!("CARGO_TARGET_TMPDIR"), "/unread");
+    fs::create_dir_all(folder).unwrap();
+    let file = format!("{folder}/ringmq.toml");
+    let rules = format!("{folder}/acl.conf");
+    fs::write(&rules, "{deny, all}.\n").unwrap();
+    for (settings, is_told) in [
+        (String::new(), true),
+        (format!("[auth]\nacl_file = \"{rules}\"\n"), false),
+    ] {
+        fs::write(&file, settings).unwrap();
+        let output = run(&format!("check {file}"));
+        assert!(output.status.success(), "{output:?}");
+        let said = text(&output.stdout);
+        let line = format!("warning: {rules} is not read: auth.acl_file names no file\n");
+        assert_eq!(said.contains(&line), is_told, "{said}");
+    }
+}
+
+#[test]
 fn check_fails_with_the_place_of_every_mistake() {
     let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/wrong.toml");
     fs::write(

@@ -48,7 +48,8 @@ BEGIN
         SELECT json_agg(username), count(*) INTO recheck, touched
             FROM (SELECT username FROM new_rows LIMIT 1001) now;
     END IF;
-    -- Of more nobody asks which: to compare a whole table with itself takes its time.
+    -- Of more nobody asks which: to compare a whole table with itself takes its time, and ringmq
+    -- knows by itself whose password is another.
     IF TG_OP = 'UPDATE' AND touched <= 1000 THEN
         SELECT json_agg(username) INTO kick FROM (
             SELECT o.username FROM old_rows o JOIN new_rows n USING (id)

@@ -53,7 +53,7 @@ mod tests {
             method: method.map(Into::into),
             data: None,
             state: None,
-            voucher: 0,
+            voucher: Default::default(),
             step: AuthStep::Connect,
         }
     }

@@ -18,9 +18,18 @@ pub struct Grant {
     pub expires_unix_s: Option<u64>,
     /// Authentication Data for CONNACK or the closing AUTH.
     pub data: Option<Box<[u8]>>,
-    /// Who vouches for it, in whoever's numbers; 0: nobody. Asked again when the client is looked
-    /// at again.
-    pub voucher: u8,
+    /// Who is asked when the client is looked at again.
+    pub voucher: Voucher,
+}
+
+/// Who vouches for a client, and by what. As small as a session has room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Voucher {
+    /// In whoever's numbers; 0: nobody.
+    pub source: u8,
+    /// What was stored of the client when it was let in, as its source tells it from what is stored
+    /// later; zeros: it does not. One other text in 16 million looks the same.
+    pub stored: [u8; 3],
 }
 
 /// Whose name an access rule may trust.

@@ -11,7 +11,7 @@ pub mod scram;
 
 pub use acl::{Cidr, Rules};
 pub use anonymous::Anonymous;
-pub use grant::{Grant, Identity};
+pub use grant::{Grant, Identity, Voucher};
 pub use password::PasswordFormat;
 pub use revision::{Revision, Whom};
 
@@ -34,7 +34,7 @@ pub struct AuthRequest {
     /// What the last [`Verdict::Challenge`] of this exchange gave to be kept.
     pub state: Option<Box<[u8]>>,
     /// With [`AuthStep::Recheck`]: the [`Grant::voucher`] that the client has.
-    pub voucher: u8,
+    pub voucher: Voucher,
     /// Whether this is the first step, a further one, or another look at a client that is in.
     pub step: AuthStep,
 }

@@ -93,6 +93,39 @@ impl PasswordFormat {
 }
 
 impl PasswordFormat {
+    /// Why `stored` is nobody's password in this form, whatever is shown; never a part of it.
+    pub fn mistake(&self, stored: &str) -> Option<String> {
+        match *self {
+            Self::Digest(Name::Plain, _) => None,
+            Self::Digest(name, _) => not_hex_of(stored, name.digest(&[]).len()),
+            Self::Pbkdf2(_, _, length) => not_hex_of(stored, length),
+            Self::Bcrypt => match stored.parse::<bcrypt::HashParts>() {
+                Ok(parts) if (4..=31).contains(&parts.get_cost()) => None,
+                Ok(_) => Some("its cost is not 4 to 31".into()),
+                Err(_) => Some("it does not read `$2b$`, cost, `$`, 53 letters of base64".into()),
+            },
+            Self::Argon2 => {
+                let Ok(hash) = PasswordHash::new(stored) else {
+                    return Some("it does not read `$argon2id$v=19$m=...$salt$hash`".into());
+                };
+                let name = hash.algorithm.as_str();
+                let is_whole = hash.salt.is_some() && hash.hash.is_some();
+                let is_fit = argon2::Params::try_from(&hash).is_ok()
+                    && name.parse::<argon2::Algorithm>().is_ok();
+                (!is_whole || !is_fit).then(|| "its parameters are none of argon2".into())
+            }
+        }
+    }
+
+    /// Whether the salt stands beside the stored text, and not in it or nowhere.
+    pub fn has_salt(&self) -> bool {
+        match self {
+            Self::Digest(_, place) => *place != Place::Nowhere,
+            Self::Pbkdf2(..) => true,
+            Self::Bcrypt | Self::Argon2 => false,
+        }
+    }
+
     /// Whether it is meant to take its time.
     pub fn is_slow(&self) -> bool {
         !matches!(self, Self::Digest(..))
@@ -206,6 +239,15 @@ fn is_hex_of(text: &str, bytes: &[u8]) -> bool {
     hex.as_bytes().ct_eq(text.as_bytes()).into()
 }
 
+fn not_hex_of(text: &str, bytes: usize) -> Option<String> {
+    let wanted = 2 * bytes;
+    match text.len() {
+        len if len != wanted => Some(format!("it has {len} bytes instead of {wanted}")),
+        _ if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => None,
+        _ => Some("it is not hexadecimal".into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,13 +267,32 @@ mod tests {
             .get_ref()
             .as_array()
             .expect("tables");
-        assert!(vectors.len() > 25);
+        let form = |vector: &toml::Spanned<toml::de::DeValue<'_>>| {
+            let form = vector.get_ref().get("form");
+            form.and_then(|form| form.get_ref().as_str().map(str::to_owned))
+        };
+        let forms: Vec<String> = vectors.iter().filter_map(form).collect();
+        for (name, _) in NAMES {
+            let mut wanted = vec![name.into(), format!("salt,{name}"), format!("{name},salt")];
+            if name != "plain" {
+                wanted.push(format!("pbkdf2,{name},"));
+            }
+            for start in wanted {
+                let is_it = |form: &String| match start.ends_with(',') {
+                    true => form.starts_with(&start),
+                    false => *form == start,
+                };
+                assert!(forms.iter().any(is_it), "no vector of {start}");
+            }
+        }
         for vector in vectors.iter().map(|vector| vector.get_ref()) {
             let word = |key: &str| vector.get(key).and_then(|value| value.get_ref().as_str());
             let [form, password, stored] =
                 ["form", "password", "stored"].map(|key| word(key).expect(key));
             let salt = word("salt");
             assert!(verify(form, password, stored, salt), "{form} {stored}");
+            let format: PasswordFormat = form.parse().expect("a form");
+            assert_eq!(format.mistake(stored), None, "{form} {stored}");
             for wrong in ["Public", "", &password[1..], stored] {
                 let is_right = wrong == stored && stored == password;
                 assert_eq!(
@@ -255,7 +316,24 @@ mod tests {
         for format in ["bcrypt", "argon2", "sha256", "pbkdf2,sha256,1,20"] {
             for stored in ["", "x", "$2a$", "$argon2id$v=19$m=1,t=1,p=1$"] {
                 assert!(!verify(format, stored, stored, None), "{format} {stored}");
+                let format: PasswordFormat = format.parse().expect("a form");
+                assert!(format.mistake(stored).is_some(), "{format} {stored}");
             }
+        }
+        let salt_and_hash = "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+        for (format, stored, what) in [
+            ("sha256", &*"g".repeat(64), "hexadecimal"),
+            ("md5", &*"a".repeat(31), "31 bytes instead of 32"),
+            ("bcrypt", &*format!("$2b$99${salt_and_hash}"), "cost"),
+            (
+                "argon2",
+                "$argon2id$v=19$m=1,t=2,p=1$c2FsdHNhbHRzYWx0$7/fpU4t53XbcXord1xM+PQ",
+                "parameters",
+            ),
+        ] {
+            let format: PasswordFormat = format.parse().expect("a form");
+            let why = format.mistake(stored).expect("a mistake");
+            assert!(why.contains(what) && !why.contains(stored), "{why}");
         }
     }
 

@@ -6,6 +6,7 @@ pub mod id;
 pub mod network;
 pub mod paged;
 pub mod peer;
+pub mod prefetch;
 pub mod time;
 
 pub use calendar::Calendar;
@@ -13,4 +14,5 @@ pub use id::{ConnId, ShardId};
 pub use network::Network;
 pub use paged::Paged;
 pub use peer::{CertificateName, Peer, PeerCertificate, PeerIdentity, Transport};
+pub use prefetch::prefetch;
 pub use time::Now;

@@ -38,6 +38,9 @@ pub fn check(args: CheckArgs) -> Done {
         let mark = if sentence.is_warning { "warning: " } else { "" };
         say(&format!("{mark}{}", sentence.text));
     }
+    if let Some(warning) = loaded.unread_rules() {
+        say(&format!("warning: {warning}"));
+    }
     for taken in found.taken {
         say(&format!("warning: a start now would fail: {taken}"));
     }

@@ -86,6 +86,9 @@ fn report(loaded: &Loaded, host: &Host, place: &Placement) {
             tracing::info!("{}", sentence.text);
         }
     }
+    if let Some(warning) = loaded.unread_rules() {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Says where connections are accepted: on standard output, or through the pipe of `start`.

@@ -240,6 +240,18 @@ impl Loaded {
         };
         std::path::absolute(&folder).unwrap_or(folder)
     }
+
+    /// A warning of rules that lie beside the file that was read and are not read themselves:
+    /// emqttd reads them without being told to, and so whoever put them there may expect it.
+    pub fn unread_rules(&self) -> Option<String> {
+        let Source::File(path) = &self.source else {
+            return None;
+        };
+        let rules = path.with_file_name("acl.conf");
+        let is_unread = self.settings.auth.acl_file.as_os_str().is_empty() && rules.is_file();
+        let rules = rules.display();
+        is_unread.then(|| format!("{rules} is not read: auth.acl_file names no file"))
+    }
 }
 
 impl fmt::Display for Source {

@@ -182,7 +182,8 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         "Messages that wait for one client, connected or not.";
     limits.queue_bytes_max: Kind::Size(Range::of(PACKET_BYTES_FLOOR, 1 << 40)),
         Number(QUEUE_BYTES_DEFAULT), Live, "bytes",
-        "Bytes that wait for one client, connected or not.";
+        "Bytes that wait for one client, connected or not; and as many may be under way to it, \
+         not acknowledged. With the budget for memory spent that is little.";
     limits.queue_drop: QUEUE_DROPS, Text("oldest"), Live, "",
         "Which message goes when a queue is full: the oldest in it, or the newest, that is the \
          one that comes.";

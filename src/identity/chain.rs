@@ -94,7 +94,7 @@ impl Chain {
 
     /// Asks one source after the other until one decides. [`Judgement::Next`]: none did.
     pub fn judge(&self, question: &AuthRequest) -> Judgement {
-        if question.step == AuthStep::Recheck && question.voucher != 0 {
+        if question.step == AuthStep::Recheck && question.voucher.source != 0 {
             return self.judge_again(question);
         }
         let mut is_memorable = true;
@@ -136,7 +136,7 @@ impl Chain {
     /// Asks whoever vouches for a client that is in. Where that cannot be, the client stays: its
     /// source is unloaded, or says so much once and for all.
     fn judge_again(&self, question: &AuthRequest) -> Judgement {
-        let is_it = |link: &&Arc<Link>| number_of(link.source.name()) == question.voucher;
+        let is_it = |link: &&Arc<Link>| number_of(link.source.name()) == question.voucher.source;
         match self.links.iter().find(is_it) {
             Some(link) if link.source.can_recheck() => link.judge(question),
             _ => Judgement::Stay,
@@ -161,7 +161,7 @@ impl Link {
         }
         let mut judgement = self.source.judge(question);
         if let Judgement::Allow(grant, _) = &mut judgement {
-            grant.voucher = number_of(self.source.name());
+            grant.voucher.source = number_of(self.source.name());
         }
         let name = self.source.name();
         let now = Instant::now();
@@ -203,7 +203,8 @@ impl Link {
     }
 }
 
-/// What a source is called in [`Grant::voucher`](crate::auth::Grant::voucher); 0 for none of these.
+/// What a source is called in [`Voucher::source`](crate::auth::Voucher::source); 0 for none of
+/// these.
 pub(super) fn number_of(name: &str) -> u8 {
     const NAMES: [&str; 6] = ["certificate", "users", "file", "postgres", "jwt", "http"];
     let found = NAMES.iter().zip(1..).find(|(known, _)| **known == name);

@@ -150,7 +150,7 @@ pub(super) mod tests {
             method: None,
             data: None,
             state: None,
-            voucher: 0,
+            voucher: Default::default(),
             step: AuthStep::Connect,
         }
     }

@@ -12,6 +12,8 @@ use crate::codec::{Forwarded, QoS};
 pub struct Pack {
     bytes: Vec<u8>,
     count: u32,
+    /// Where the last topic is, and its length: messages of one topic in a row share it.
+    topic: (u32, u16),
 }
 
 /// What stands before each message's bytes.
@@ -22,6 +24,8 @@ struct Head {
     topic_len: u16,
     qos: QoS,
     retain: bool,
+    /// The topic is that of the message before.
+    same_topic: bool,
 }
 
 const HEAD_BYTES: usize = 8 + 4 + 4 + 2 + 1;
@@ -41,22 +45,32 @@ impl Pack {
     /// Adds a copy.
     #[inline]
     pub fn push(&mut self, content: &Content<'_>) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; HEAD_BYTES]);
-        self.bytes.extend_from_slice(content.topic.as_bytes());
-        content.properties.write_to(&mut self.bytes);
-        let before_payload = self.bytes.len();
-        self.bytes.extend_from_slice(content.payload);
+        let topic = content.topic.as_bytes();
+        let same_topic = self.count > 0 && self.last_topic() == topic;
         let head = Head {
             expires_ms: content.expires_ms,
             payload_len: content.payload.len() as u32,
-            properties_len: (before_payload - start - HEAD_BYTES - content.topic.len()) as u32,
-            topic_len: content.topic.len() as u16,
+            properties_len: content.properties.len() as u32,
+            topic_len: topic.len() as u16,
             qos: content.qos,
             retain: content.retain,
+            same_topic,
         };
-        self.bytes[start..start + HEAD_BYTES].copy_from_slice(&head.to_bytes());
+        self.bytes.extend_from_slice(&head.to_bytes());
+        if !same_topic {
+            self.topic = (self.bytes.len() as u32, head.topic_len);
+            self.bytes.extend_from_slice(topic);
+        }
+        if head.properties_len > 0 {
+            content.properties.write_to(&mut self.bytes);
+        }
+        self.bytes.extend_from_slice(content.payload);
         self.count += 1;
+    }
+
+    fn last_topic(&self) -> &[u8] {
+        let (start, len) = self.topic;
+        &self.bytes[start as usize..][..usize::from(len)]
     }
 
     /// How many messages are in it.
@@ -69,17 +83,21 @@ impl Pack {
         self.count == 0
     }
 
-    /// The messages, in the order in which they were added.
-    pub fn iter(&self) -> impl Iterator<Item = Content<'_>> {
+    /// The messages, in the order in which they were added, each with whether its topic is that of
+    /// the one before.
+    pub fn iter(&self) -> impl Iterator<Item = (Content<'_>, bool)> {
         let mut rest = self.bytes.as_slice();
+        let mut topic: &[u8] = &[];
         std::iter::from_fn(move || {
-            let (head, after) = rest.split_first_chunk()?;
+            let (head, mut after) = rest.split_first_chunk()?;
             let head = Head::from_bytes(head);
-            let (topic, after) = after.split_at(head.topic_len.into());
+            if !head.same_topic {
+                (topic, after) = after.split_at(head.topic_len.into());
+            }
             let (properties, after) = after.split_at(head.properties_len as usize);
             let (payload, after) = after.split_at(head.payload_len as usize);
             rest = after;
-            Some(Content {
+            let content = Content {
                 // SAFETY: `push` is the only writer, and it wrote these bytes from a `&str`.
                 topic: unsafe { std::str::from_utf8_unchecked(topic) },
                 payload,
@@ -87,7 +105,8 @@ impl Pack {
                 qos: head.qos,
                 retain: head.retain,
                 expires_ms: head.expires_ms,
-            })
+            };
+            Some((content, head.same_topic))
         })
     }
 
@@ -108,7 +127,7 @@ impl Head {
         bytes[8..12].copy_from_slice(&self.payload_len.to_ne_bytes());
         bytes[12..16].copy_from_slice(&self.properties_len.to_ne_bytes());
         bytes[16..18].copy_from_slice(&self.topic_len.to_ne_bytes());
-        bytes[18] = self.qos as u8 | u8::from(self.retain) << 2;
+        bytes[18] = self.qos as u8 | u8::from(self.retain) << 2 | u8::from(self.same_topic) << 3;
         bytes
     }
 
@@ -130,6 +149,7 @@ impl Head {
                 _ => QoS::ExactlyOnce,
             },
             retain: bytes[18] & 4 != 0,
+            same_topic: bytes[18] & 8 != 0,
         }
     }
 }
@@ -144,7 +164,7 @@ mod tests {
 
     fn parts() -> impl Strategy<Value = Parts> {
         (
-            "[a-zäß/+]{1,40}",
+            prop_oneof!["[a-zäß/+]{1,40}", Just("one of many".to_owned())],
             proptest::collection::vec(any::<u8>(), 0..200),
             proptest::collection::vec(any::<u8>(), 0..30),
             0..3u8,
@@ -175,8 +195,11 @@ mod tests {
                 pack.push(&content(one));
             }
             prop_assert_eq!(pack.len(), all.len());
-            for (found, one) in pack.iter().zip(&all) {
+            let mut before = None;
+            for ((found, is_same), one) in pack.iter().zip(&all) {
                 let wanted = content(one);
+                prop_assert_eq!(is_same, before == Some(wanted.topic));
+                before = Some(wanted.topic);
                 prop_assert_eq!((found.topic, found.payload), (wanted.topic, wanted.payload));
                 prop_assert_eq!((found.qos, found.retain), (wanted.qos, wanted.retain));
                 prop_assert_eq!(found.expires_ms, wanted.expires_ms);

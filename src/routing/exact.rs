@@ -34,6 +34,23 @@ impl ExactTable {
         row.map(|row| row.id)
     }
 
+    /// Has what a search for this key reads first brought near.
+    #[inline]
+    pub fn prefetch(&self, key: u32) {
+        self.0.prefetch(key);
+    }
+
+    /// Gives every number with this key; the caller compares the text.
+    #[inline]
+    pub fn candidates(&self, key: u32, mut give: impl FnMut(u32)) {
+        self.0.find(key, |row| {
+            if row.key == key {
+                give(row.id);
+            }
+            false
+        });
+    }
+
     /// True when a number has this key.
     pub fn has(&self, key: u32) -> bool {
         self.0.find(key, |row| row.key == key).is_some()

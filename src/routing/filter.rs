@@ -14,7 +14,8 @@ pub struct FilterId(pub u32);
 
 #[derive(Default)]
 pub struct Filters {
-    filters: Paged<Filter>,
+    /// In large pages: every look-up goes through the list of them.
+    filters: Paged<Filter, 8>,
     exact: ExactTable,
     trie: Trie,
     /// Bytes that texts have allocated.
@@ -36,6 +37,13 @@ pub enum Interest {
 }
 
 const _: () = assert!(size_of::<Option<Filter>>() == 64);
+
+impl Filter {
+    #[inline]
+    fn matches(&self, topic: &str) -> bool {
+        self.text == *topic || matches(self.text.as_bytes(), topic.as_bytes())
+    }
+}
 
 impl Filters {
     pub fn find(&self, seed: &Seed, text: &str) -> Option<FilterId> {
@@ -99,21 +107,31 @@ impl Filters {
     ) {
         let mut found = std::mem::take(&mut keys.found);
         found.clear();
-        found.extend(self.find_exact(keys.exact, topic).map(|id| id.0));
-        self.trie.candidates(keys, |id| {
-            let text = self.filters.get(id).map(|filter| filter.text.as_bytes());
-            if text.is_some_and(|text| matches(text, topic.as_bytes())) {
-                found.push(id);
-            }
-        });
+        // What is found is read from memory too: it is asked for at once, and looked at last.
+        let mut candidate = |id| {
+            self.filters.prefetch(id);
+            found.push(id);
+        };
+        self.exact.candidates(keys.exact, &mut candidate);
+        self.trie.candidates(keys, &mut candidate);
         found.sort_unstable();
         found.dedup();
         for &id in &found {
-            if let Some(filter) = self.filters.get(id) {
+            if let Some(filter) = self.filters.get(id)
+                && filter.matches(topic)
+            {
                 give(FilterId(id), filter);
             }
         }
         keys.found = found;
+    }
+
+    /// The keys of a topic. With a million filters each place that they lead to is a read from
+    /// memory, which is asked for as soon as the key is known.
+    #[inline]
+    pub fn set_keys(&self, seed: &Seed, topic: &str, hash: u64, keys: &mut TopicKeys) {
+        self.exact.prefetch(seed.key(hash));
+        keys.set(seed, topic, hash, |prefix| self.trie.prefetch(prefix));
     }
 
     pub fn len(&self) -> usize {

@@ -17,6 +17,8 @@ pub struct Member {
     pub shard: u16,
     /// False while the session has no connection.
     pub connected: bool,
+    /// Whether it can take a message now, as far as it has said so.
+    pub has_room: bool,
     pub client: ClientKey,
     /// Generation of the client's slot, so that a message for an old session is not given to the
     /// next one in the same slot.
@@ -103,11 +105,21 @@ impl Groups {
         match group.remove(shard, client) {
             Some(member) => group.add(Member {
                 connected,
+                has_room: true,
                 ..member
             }),
             None => return false,
         }
         true
+    }
+
+    /// Notes whether the member has room. A member that got or lost its connection has.
+    pub fn set_room(&mut self, id: GroupId, shard: u16, client: ClientKey, has_room: bool) {
+        if let Some(group) = self.groups.get_mut(id.0)
+            && let Some(at) = group.position(shard, client)
+        {
+            group.members[at].has_room = has_room;
+        }
     }
 
     /// The next member, in turn, that `suits`: connected members first, then the others.

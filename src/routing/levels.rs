@@ -58,7 +58,9 @@ pub struct TopicKeys {
 }
 
 impl TopicKeys {
-    pub fn set(&mut self, seed: &Seed, topic: &str, hash: u64) {
+    /// The keys of `topic`, whose hash is `hash`; `found` gets that of each prefix at once.
+    #[inline]
+    pub fn set(&mut self, seed: &Seed, topic: &str, hash: u64, found: impl Fn(u32)) {
         self.exact = seed.key(hash);
         self.prefix_min = usize::from(topic.starts_with('$'));
         self.levels.clear();
@@ -68,8 +70,10 @@ impl TopicKeys {
         for level in topic.split('/') {
             let hash = seed.text(level);
             prefix = seed.extend(prefix, hash);
+            let key = seed.key(prefix);
+            found(key);
             self.levels.push(seed.key(hash));
-            self.prefixes.push(seed.key(prefix));
+            self.prefixes.push(key);
         }
     }
 }
@@ -97,7 +101,7 @@ mod tests {
             ("/x", "/+", 1),
             ("//", "//#", 2),
         ] {
-            keys.set(&seed, topic, seed.text(topic));
+            keys.set(&seed, topic, seed.text(topic), |_| {});
             let key = prefix_key(&seed, filter, wildcard_part(filter).unwrap());
             assert_eq!(keys.prefixes[levels], key, "{topic} {filter}");
         }

@@ -203,6 +203,11 @@ impl Router {
         self.groups.set_connected(group, shard, client, connected)
     }
 
+    /// Notes whether a member can take a message now.
+    pub fn set_room(&mut self, group: GroupId, shard: u16, client: ClientKey, has_room: bool) {
+        self.groups.set_room(group, shard, client, has_room);
+    }
+
     /// The member whose turn it is among those that `suits` accepts: connected members take
     /// turns first, and only when none of them suits do the others.
     pub fn next(&mut self, group: GroupId, suits: impl FnMut(&Member) -> bool) -> Option<Member> {
@@ -288,8 +293,9 @@ impl Router {
     }
 
     fn fill(&mut self, route: &mut Route, topic: &str, hash: u64) {
+        self.filters
+            .set_keys(&self.seed, topic, hash, &mut self.keys);
         route.clear();
-        self.keys.set(&self.seed, topic, hash);
         let mut matching: Vec<&[Subscriber]> = Vec::new();
         self.filters.matching(topic, &mut self.keys, |id, filter| {
             route.groups.extend_from_slice(self.groups.of(id));

@@ -6,6 +6,8 @@
 
 use std::mem;
 
+use crate::base::prefetch;
+
 /// A row of a [`Table`].
 pub trait Row: Copy {
     /// What free places hold.
@@ -37,13 +39,21 @@ impl<R> Default for Table<R> {
 
 impl<R: Row> Table<R> {
     #[inline]
-    pub fn find(&self, hash: u32, is_it: impl Fn(&R) -> bool) -> Option<&R> {
+    pub fn find(&self, hash: u32, is_it: impl FnMut(&R) -> bool) -> Option<&R> {
         self.position(hash, is_it).map(|at| &self.places[at])
     }
 
     #[inline]
     pub fn find_mut(&mut self, hash: u32, is_it: impl Fn(&R) -> bool) -> Option<&mut R> {
         self.position(hash, is_it).map(|at| &mut self.places[at])
+    }
+
+    /// Has the place where a row with this hash belongs brought near.
+    #[inline]
+    pub fn prefetch(&self, hash: u32) {
+        if let Some(mask) = self.places.len().checked_sub(1) {
+            prefetch(&self.places[hash as usize & mask]);
+        }
     }
 
     /// Adds a row, beside any that is equal.
@@ -78,7 +88,7 @@ impl<R: Row> Table<R> {
     }
 
     #[inline]
-    fn position(&self, hash: u32, is_it: impl Fn(&R) -> bool) -> Option<usize> {
+    fn position(&self, hash: u32, mut is_it: impl FnMut(&R) -> bool) -> Option<usize> {
         let mask = self.places.len().checked_sub(1)?;
         let mut at = hash as usize & mask;
         loop {

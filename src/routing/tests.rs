@@ -131,6 +131,7 @@ fn a_change_is_seen_by_the_next_route() {
 fn members_of_a_group_take_turns() {
     let mut router = Router::new(0, None, 1);
     let member = |client, connected| Member {
+        has_room: true,
         shard: (client % 2) as u16,
         connected,
         client: ClientKey(client),

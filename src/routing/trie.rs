@@ -153,6 +153,12 @@ impl Trie {
         self.chains.iter(candidate).find(|&id| text(id) == filter)
     }
 
+    /// Has the place of the edge below this prefix brought near.
+    #[inline]
+    pub fn prefetch(&self, prefix: u32) {
+        self.edges.prefetch(edge_hash(ROOT, prefix));
+    }
+
     /// Gives every filter that may match the topic; the caller compares the text. Where keys
     /// collide a filter may be given twice.
     pub fn candidates(&self, keys: &TopicKeys, mut give: impl FnMut(u32)) {

@@ -17,12 +17,13 @@ pub use access::Access;
 pub use alias::Aliases;
 pub use delivery::{Deal, Delivery, GroupKey, Ids};
 pub use inbound::{Arrival, Inbound};
-pub use outbound::{Opened, Outbound, QueueBounds, Recorded, Stage};
+pub use outbound::{Opened, Outbound, QueueBounds, Recorded, Stage, Window};
 pub use owed::{Owed, OwedAcks};
 pub use request::{Request, RequestKind};
 pub use violation::Violation;
 pub use will::Will;
 
+use crate::auth::Voucher;
 use crate::base::{ConnId, ShardId};
 use crate::codec::{ReasonCode, Version};
 use crate::routing::{FilterId, Subscription};
@@ -40,7 +41,7 @@ pub struct Session {
     /// Whether the user name was shown to be the client's.
     pub is_named: bool,
     /// Who vouches for it: [`Grant::voucher`](crate::auth::Grant::voucher).
-    pub voucher: u8,
+    pub voucher: Voucher,
     /// What bounds the connected client; `None`: only what bounds everybody.
     pub access: Option<Box<Access>>,
     /// The connection it is served by.
@@ -82,9 +83,13 @@ pub struct Flow {
     pub question: Option<Box<Question>>,
     /// Retained messages that came and wait for room.
     pub retained: VecDeque<Delivery>,
+    /// How many of these, from the front, are from before the rules changed; never fewer.
+    pub retained_doubted: usize,
     /// Whether a retained message goes before the queue next: they take turns, so that neither
     /// keeps the other waiting for ever.
     pub is_retained_turn: bool,
+    /// Whether the owners of its groups were told that it has no room.
+    pub is_full_told: bool,
     /// SUBACKs that wait until shared subscriptions are known to their owners.
     pub subacks: Vec<PendingSuback>,
     /// The packet that the connection is at, when it is too long for one step.
@@ -103,6 +108,8 @@ pub struct SharedSubscription {
 pub struct RetainedPull {
     /// No other one of the session has it.
     pub ticket: u32,
+    /// No other one of the session has it either: who subscribes again begins anew.
+    pub id: FilterId,
     pub filter: Box<str>,
     pub subscription: Subscription,
     /// The shards still to ask, the present one last, and where to go on there.
@@ -144,9 +151,12 @@ impl Session {
         }
     }
 
-    /// Unacknowledged PUBLISH that may be under way, with `inflight_max` of this broker.
-    pub fn window(&self, inflight_max: u16) -> u16 {
-        self.receive_maximum.min(inflight_max)
+    /// What may be under way unacknowledged, with `max` of this broker.
+    pub fn window(&self, max: Window) -> Window {
+        Window {
+            count: self.receive_maximum.min(max.count),
+            ..max
+        }
     }
 
     /// Whether deliveries of QoS 0 wait for their turn.
@@ -199,6 +209,22 @@ impl Flow {
             && self.subacks.is_empty()
             && self.request.is_none()
             && self.acks.is_empty()
+            && !self.is_full_told
+    }
+
+    /// What was asked for under this filter and has not come is not wanted any more.
+    pub fn forget_pull(&mut self, id: FilterId) {
+        let still_wanted = |pull: &RetainedPull| pull.id != id;
+        self.pulls.retain(still_wanted);
+        for waiting in &mut self.subacks {
+            waiting.pulls.retain(still_wanted);
+        }
+    }
+
+    /// The rules have changed: what waits now is looked at before it is sent.
+    pub fn doubt_waiting(&mut self) {
+        self.out.doubt_queue();
+        self.retained_doubted = self.retained.len();
     }
 
     /// Whether retained messages are to be sent or asked for now, before what is queued.

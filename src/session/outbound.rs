@@ -2,6 +2,7 @@
 
 use super::delivery::Delivery;
 use crate::codec::QoS;
+use crate::message::NEVER_MS;
 use std::collections::VecDeque;
 
 /// What the client owes for a PUBLISH that was sent.
@@ -46,6 +47,14 @@ pub enum Opened {
     Publish,
 }
 
+/// How much may be under way, not acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    pub count: u16,
+    /// Reached by one delivery, whatever its size.
+    pub bytes: usize,
+}
+
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueBounds {
@@ -77,12 +86,18 @@ pub struct Outbound {
     sent: usize,
     /// How many of `inflight`, at its end, were never sent: they wait for a store.
     fresh: usize,
+    /// Of the deliveries in `inflight`, which are kept until PUBACK or PUBREC.
+    inflight_bytes: usize,
     queue: VecDeque<Delivery>,
     queue_bytes: usize,
     /// How many of `queue` are of QoS 0.
     queue_qos0: usize,
     /// How many of `queue`, from the front, were there at [`Outbound::mark_queue`].
     queue_marked: usize,
+    /// No delivery in `queue` expires before; 0: not known.
+    queue_expires_ms: u64,
+    /// How many of `queue`, from the front, were there at [`Outbound::doubt_queue`]; never fewer.
+    queue_doubted: usize,
 }
 
 /// Deliveries that [`Outbound::may_overtake`] looks at.
@@ -92,19 +107,24 @@ impl Outbound {
     /// Whether a new delivery may begin at once, with `window` unacknowledged at most; `later`: it
     /// is to be sent when a store has it.
     #[inline]
-    pub fn can_begin(&self, window: u16, later: bool) -> bool {
+    pub fn can_begin(&self, window: Window, later: bool) -> bool {
         self.queue.is_empty() && (self.has_room(window) || later && self.has_room_later(window))
     }
 
     /// Whether one more delivery may be in flight, whatever waits.
     #[inline]
-    pub fn has_room(&self, window: u16) -> bool {
-        self.sent == self.inflight.len() && self.inflight.len() < window as usize
+    pub fn has_room(&self, window: Window) -> bool {
+        self.sent == self.inflight.len() && self.is_within(window)
     }
 
     /// Whether one more delivery may be given an id, to be sent when a store has it.
-    pub fn has_room_later(&self, window: u16) -> bool {
-        self.sent + self.fresh == self.inflight.len() && self.inflight.len() < window as usize
+    pub fn has_room_later(&self, window: Window) -> bool {
+        self.sent + self.fresh == self.inflight.len() && self.is_within(window)
+    }
+
+    #[inline]
+    fn is_within(&self, window: Window) -> bool {
+        self.inflight.len() < usize::from(window.count) && self.inflight_bytes < window.bytes.max(1)
     }
 
     /// Gives `delivery` (QoS 1 or 2) a packet id not in use (MQTT-2.2.1-4); it is sent now.
@@ -115,6 +135,7 @@ impl Outbound {
             QoS::ExactlyOnce => Stage::Rec,
             _ => Stage::Ack,
         };
+        self.inflight_bytes += delivery.size();
         self.inflight.push_back(Inflight {
             id,
             stage,
@@ -131,6 +152,7 @@ impl Outbound {
     /// change that [`Outbound::shut`] is going to name was committed.
     pub fn begin_later(&mut self, delivery: Delivery) -> u16 {
         let id = self.take_id();
+        self.inflight_bytes += delivery.size();
         self.inflight.push_back(Inflight {
             id,
             stage: Stage::Rec,
@@ -181,6 +203,7 @@ impl Outbound {
         };
         let delivery = self.queue.remove(at).expect("found just now");
         self.queue_bytes -= delivery.size();
+        self.inflight_bytes += delivery.size();
         self.inflight.push_back(Inflight {
             id,
             stage: Stage::Rec,
@@ -197,7 +220,9 @@ impl Outbound {
     pub fn restore_received(&mut self, kept: u64) -> Option<Delivery> {
         let inflight = self.inflight.iter_mut().find(|i| i.kept == kept)?;
         inflight.stage = Stage::Comp;
-        inflight.delivery.take()
+        let delivery = inflight.delivery.take();
+        self.inflight_bytes -= delivery.as_ref().map_or(0, Delivery::size);
+        delivery
     }
 
     /// As a store had it: `kept` is done. Gives what was left of it: nothing of an exchange that
@@ -212,42 +237,96 @@ impl Outbound {
         Some(self.take(at).delivery)
     }
 
-    /// Puts `delivery` at the end of the queue. What had to give way goes to `dropped`.
+    /// Puts `delivery` at the end of the queue. What had to give way goes to `dropped`: first what
+    /// has expired by `now_ms`, then what is of QoS 0, which gives way to what is acknowledged and
+    /// never pushes it out. Nothing gives way to what could not be kept in an empty queue.
     pub fn enqueue(
         &mut self,
         delivery: Delivery,
         bounds: QueueBounds,
+        now_ms: u64,
         dropped: &mut Vec<Delivery>,
     ) {
         let size = delivery.size();
-        let fits = |out: &Outbound| {
-            out.queue.len() < bounds.length_max && out.queue_bytes + size <= bounds.bytes_max
-        };
-        while !fits(self) {
-            match self.queue.front() {
-                Some(_) if bounds.drop_oldest => dropped.extend(self.dequeue()),
-                _ => return dropped.push(delivery),
+        if size > bounds.bytes_max {
+            return dropped.push(delivery);
+        }
+        if !self.takes(size, bounds) {
+            self.drop_expired(now_ms, dropped);
+        }
+        while !self.takes(size, bounds) {
+            match self.victim(&delivery).filter(|_| bounds.drop_oldest) {
+                Some(at) => dropped.extend(self.remove_queued(at)),
+                None => return dropped.push(delivery),
             }
         }
+        let expires_ms = delivery.message.expires_ms();
+        self.queue_expires_ms = match self.queue.is_empty() {
+            true => expires_ms,
+            false => self.queue_expires_ms.min(expires_ms),
+        };
         self.queue_bytes += size;
         self.queue_qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
         self.queue.push_back(delivery);
     }
 
-    /// The next in the queue, without sending it.
-    pub fn dequeue(&mut self) -> Option<Delivery> {
-        let delivery = self.queue.pop_front()?;
+    /// Whether the queue has room for a delivery of this size.
+    pub fn takes(&self, size: usize, bounds: QueueBounds) -> bool {
+        self.queue.len() < bounds.length_max && self.queue_bytes + size <= bounds.bytes_max
+    }
+
+    /// The delivery in the queue that gives way to `delivery`.
+    fn victim(&self, delivery: &Delivery) -> Option<usize> {
+        let is_qos0 = |d: &Delivery| d.qos == QoS::AtMostOnce;
+        let first = self.queue_qos0.checked_sub(1);
+        match first.and_then(|_| self.queue.iter().position(is_qos0)) {
+            Some(at) => Some(at),
+            None => (!is_qos0(delivery) && !self.queue.is_empty()).then_some(0),
+        }
+    }
+
+    /// Takes out what has expired. Looks only if something may have.
+    fn drop_expired(&mut self, now_ms: u64, dropped: &mut Vec<Delivery>) {
+        if self.queue_expires_ms > now_ms {
+            return;
+        }
+        self.queue_expires_ms = NEVER_MS;
+        let marked = std::mem::take(&mut self.queue_marked);
+        let doubted = std::mem::take(&mut self.queue_doubted);
+        for (at, delivery) in std::mem::take(&mut self.queue).into_iter().enumerate() {
+            let expires_ms = delivery.message.expires_ms();
+            if expires_ms <= now_ms {
+                self.queue_bytes -= delivery.size();
+                self.queue_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
+                dropped.push(delivery);
+            } else {
+                self.queue_expires_ms = self.queue_expires_ms.min(expires_ms);
+                self.queue_marked += usize::from(at < marked);
+                self.queue_doubted += usize::from(at < doubted);
+                self.queue.push_back(delivery);
+            }
+        }
+    }
+
+    fn remove_queued(&mut self, at: usize) -> Option<Delivery> {
+        let delivery = self.queue.remove(at)?;
         self.queue_bytes -= delivery.size();
         self.queue_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
-        self.queue_marked = self.queue_marked.saturating_sub(1);
+        self.queue_marked -= usize::from(at < self.queue_marked);
+        self.queue_doubted -= usize::from(at < self.queue_doubted);
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
         Some(delivery)
     }
 
+    /// The next in the queue, without sending it.
+    pub fn dequeue(&mut self) -> Option<Delivery> {
+        self.remove_queued(0)
+    }
+
     /// Whether the next in the queue, of QoS 1 or 2, may be begun.
-    pub fn can_begin_queued(&self, window: u16) -> bool {
+    pub fn can_begin_queued(&self, window: Window) -> bool {
         let room = |first: &Delivery| match first.waits_for_store() {
             true => self.has_room_later(window),
             false => self.has_room(window),
@@ -264,6 +343,16 @@ impl Outbound {
     /// Notes which deliveries wait in front of what has come now and is not in the queue.
     pub fn mark_queue(&mut self) {
         self.queue_marked = self.queue.len();
+    }
+
+    /// The rules have changed: what waits now is looked at before it is sent.
+    pub fn doubt_queue(&mut self) {
+        self.queue_doubted = self.queue.len();
+    }
+
+    /// Whether the next in the queue is from before the rules changed.
+    pub fn is_queued_doubted(&self) -> bool {
+        self.queue_doubted > 0
     }
 
     /// Whether what came at the mark, of this topic, may go before the queue: nothing of the topic
@@ -285,10 +374,10 @@ impl Outbound {
 
     /// After a reconnect the next delivery to be sent again, if the window lets it
     /// (MQTT-4.4.0-1); or one that waited for a store. Says whether it is sent again.
-    pub fn next_resend(&mut self, window: u16) -> Option<(&Inflight, bool)> {
+    pub fn next_resend(&mut self, window: Window) -> Option<(&Inflight, bool)> {
         let next = self.inflight.get_mut(self.sent)?;
         let on_offer = next.delivery.as_ref().is_some_and(Delivery::is_on_offer);
-        if on_offer || next.gate != OPEN || self.sent >= window as usize {
+        if on_offer || next.gate != OPEN || self.sent >= usize::from(window.count) {
             return None;
         }
         let again = std::mem::replace(&mut next.was_sent, true);
@@ -314,6 +403,7 @@ impl Outbound {
             Some(inflight) => {
                 inflight.stage = Stage::Comp;
                 *released = inflight.delivery.take();
+                self.inflight_bytes -= released.as_ref().map_or(0, Delivery::size);
                 Recorded::Release
             }
             None => Recorded::Unknown,
@@ -355,10 +445,7 @@ impl Outbound {
             return None;
         }
         if let Some(at) = self.queue.iter().position(is_it) {
-            let delivery = self.queue.remove(at)?;
-            self.queue_bytes -= delivery.size();
-            self.queue_marked -= usize::from(at < self.queue_marked);
-            return Some(delivery);
+            return self.remove_queued(at);
         }
         let at = self
             .inflight
@@ -405,9 +492,11 @@ impl Outbound {
     pub fn drain(&mut self) -> impl Iterator<Item = (Option<Stage>, Result<Delivery, u64>)> {
         self.sent = 0;
         self.fresh = 0;
+        self.inflight_bytes = 0;
         self.queue_bytes = 0;
         self.queue_qos0 = 0;
         self.queue_marked = 0;
+        self.queue_doubted = 0;
         let inflight = std::mem::take(&mut self.inflight);
         let queue = std::mem::take(&mut self.queue);
         let left = |i: Inflight| (Some(i.stage), i.delivery.ok_or(i.kept));
@@ -428,7 +517,9 @@ impl Outbound {
             0 => self.inflight.pop_front(),
             at => self.inflight.remove(at),
         };
-        taken.expect("the index was just found")
+        let taken = taken.expect("the index was just found");
+        self.inflight_bytes -= taken.delivery.as_ref().map_or(0, Delivery::size);
+        taken
     }
 
     fn take_id(&mut self) -> u16 {
@@ -465,207 +556,4 @@ fn following(id: u16) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::codec::Forwarded;
-    use crate::message::{Content, Message, NEVER_MS};
-    use crate::session::Ids;
-
-    const BOUNDS: QueueBounds = QueueBounds {
-        length_max: 2,
-        bytes_max: 100_000,
-        drop_oldest: true,
-    };
-
-    fn delivery(qos: QoS, payload: &[u8]) -> Delivery {
-        let content = Content {
-            topic: "t",
-            payload,
-            properties: Forwarded::from_stored(&[]),
-            qos,
-            retain: false,
-            expires_ms: NEVER_MS,
-        };
-        let message = Message::copy_of(&content, &mut Vec::new());
-        Delivery {
-            message,
-            qos,
-            retain: false,
-            ids: Ids::None,
-            deal: None,
-            kept: 0,
-        }
-    }
-
-    fn qos1() -> Delivery {
-        delivery(QoS::AtLeastOnce, b"")
-    }
-
-    #[test]
-    fn ids_are_never_zero_and_never_in_use() {
-        let mut out = Outbound::default();
-        let kept = out.begin(qos1()).id;
-        for _ in 0..200_000 {
-            let id = out.begin(qos1()).id;
-            assert!(id != 0 && id != kept);
-            assert!(out.handle_puback(id).is_some());
-        }
-        assert_eq!(out.inflight().map(|i| i.id).collect::<Vec<_>>(), [kept]);
-    }
-
-    #[test]
-    fn all_ids_can_be_in_flight() {
-        let mut out = Outbound::default();
-        let mut ids: Vec<u16> = (0..u16::MAX).map(|_| out.begin(qos1()).id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), u16::MAX as usize);
-        out.handle_puback(4711);
-        assert_eq!(out.begin(qos1()).id, 4711);
-    }
-
-    #[test]
-    fn the_window_counts_what_was_sent_on_this_connection() {
-        let mut out = Outbound::default();
-        let (a, b) = (
-            out.begin(qos1()).id,
-            out.begin(delivery(QoS::ExactlyOnce, b"")).id,
-        );
-        assert!(!out.can_begin(2, false) && out.can_begin(3, false));
-        let mut released = None;
-        assert_eq!(out.handle_pubrec(b, &mut released), Recorded::Release);
-        assert!(released.is_some());
-        out.handle_disconnect();
-        assert!(!out.can_begin(3, false), "the old ones go first");
-        assert_eq!(
-            out.next_resend(1).map(|(i, again)| (i.id, i.stage, again)),
-            Some((a, Stage::Ack, true))
-        );
-        assert!(out.next_resend(1).is_none());
-        out.handle_puback(a);
-        assert_eq!(
-            out.next_resend(1).map(|(i, again)| (i.id, i.stage, again)),
-            Some((b, Stage::Comp, true))
-        );
-        assert_eq!(
-            (out.handle_pubcomp(b), out.handle_pubcomp(b)),
-            (Some(0), None)
-        );
-        assert!(out.is_empty() && out.can_begin(1, false));
-    }
-
-    #[test]
-    fn acknowledgements_of_the_wrong_kind_change_nothing() {
-        let mut out = Outbound::default();
-        let (one, two) = (
-            out.begin(qos1()).id,
-            out.begin(delivery(QoS::ExactlyOnce, b"")).id,
-        );
-        assert!(out.handle_puback(two).is_none());
-        assert!(out.handle_pubcomp(two).is_none());
-        assert_eq!(out.handle_pubrec(one, &mut None), Recorded::Unknown);
-        assert!(out.handle_pubrec_error(one).is_none());
-        assert_eq!(out.len(), 2);
-    }
-
-    #[test]
-    fn what_waits_for_a_store_is_sent_in_order_when_it_is_kept() {
-        let kept = |kept| Delivery {
-            kept,
-            ..delivery(QoS::ExactlyOnce, b"")
-        };
-        let mut out = Outbound::default();
-        let a = out.begin_later(kept(1));
-        out.shut(a, 11);
-        assert!(!out.has_room(9) && out.has_room_later(9) && !out.has_room_later(1));
-        let b = out.begin_later(kept(2));
-        out.shut(b, 12);
-        assert_eq!(out.open(b, 12), Opened::Publish);
-        assert!(out.next_resend(9).is_none(), "the first one goes first");
-        assert_eq!(out.open(a, 7), Opened::Nothing);
-        assert_eq!(out.open(a, 11), Opened::Publish);
-        for id in [a, b] {
-            assert_eq!(
-                out.next_resend(9).map(|(i, again)| (i.id, again)),
-                Some((id, false))
-            );
-        }
-        assert_eq!(out.handle_pubrec(a, &mut None), Recorded::Release);
-        out.shut(a, 13);
-        out.handle_disconnect();
-        assert!(out.is_shut(a) && out.next_resend(9).is_none());
-        assert_eq!(
-            out.open(a, 13),
-            Opened::Publish,
-            "in its turn, on the next connection"
-        );
-        assert_eq!(
-            out.next_resend(9).map(|(i, again)| (i.id, again)),
-            Some((a, true))
-        );
-        assert_eq!(out.handle_pubcomp(a), Some(1));
-    }
-
-    #[test]
-    fn a_store_restores_the_same_state() {
-        let mut out = Outbound::default();
-        for kept in 1..=4 {
-            out.restore(Delivery {
-                kept,
-                ..delivery(QoS::ExactlyOnce, b"")
-            });
-        }
-        out.restore_begun(2, 7);
-        out.restore_begun(1, 3);
-        assert!(out.restore_received(2).is_some() && out.restore_received(9).is_none());
-        assert!(matches!(out.restore_done(3), Some(Some(_))) && out.restore_done(3).is_none());
-        let stages: Vec<_> = out.inflight().map(|i| (i.id, i.stage)).collect();
-        assert_eq!(stages, [(7, Stage::Comp), (3, Stage::Rec)]);
-        assert_eq!(
-            (out.queue_len(), out.queued().map(|d| d.kept)),
-            (1, Some(4))
-        );
-        assert!(matches!(out.restore_done(2), Some(None)));
-    }
-
-    #[test]
-    fn a_full_queue_drops_the_oldest_or_the_newest() {
-        let payloads = |out: &Outbound| {
-            out.queue
-                .iter()
-                .map(|d| d.message.content().payload.to_vec())
-                .collect::<Vec<_>>()
-        };
-        for (drop_oldest, left) in [(true, [b"b", b"c"]), (false, [b"a", b"b"])] {
-            let (mut out, mut dropped) = (Outbound::default(), vec![]);
-            for payload in [b"a", b"b", b"c"] {
-                let bounds = QueueBounds {
-                    drop_oldest,
-                    ..BOUNDS
-                };
-                out.enqueue(delivery(QoS::AtLeastOnce, payload), bounds, &mut dropped);
-            }
-            assert_eq!(dropped.len(), 1);
-            assert_eq!(payloads(&out), left);
-        }
-    }
-
-    #[test]
-    fn queue_bytes_bound_the_queue_too() {
-        let (mut out, mut dropped) = (Outbound::default(), vec![]);
-        let bounds = QueueBounds {
-            length_max: 100,
-            bytes_max: 300,
-            drop_oldest: true,
-        };
-        for _ in 0..10 {
-            out.enqueue(delivery(QoS::AtLeastOnce, &[0; 50]), bounds, &mut dropped);
-        }
-        assert!(out.queue_bytes <= 300 && out.queue_len() + dropped.len() == 10);
-        out.enqueue(delivery(QoS::AtLeastOnce, &[0; 500]), bounds, &mut dropped);
-        assert_eq!(
-            (out.queue_len(), out.queue_bytes, dropped.len()),
-            (0, 0, 11)
-        );
-    }
-}
+mod tests;

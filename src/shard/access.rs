@@ -4,12 +4,12 @@
 use super::close::Ending;
 use super::conn::{Conn, Phase};
 use super::timers::Alarm;
-use super::{Effects, Event, Refusal, Shard};
+use super::{Drop, Effects, Event, Refusal, Shard};
 use crate::auth::acl::{Answer, may_publish, may_subscribe};
 use crate::auth::{AuthRequest, AuthStep, Grant, Identity, Revision, Rules, acl};
 use crate::base::{ConnId, Now};
 use crate::codec::ReasonCode;
-use crate::session::{Access, Session};
+use crate::session::{Access, Delivery, Session};
 use std::sync::Arc;
 
 /// Sessions that a revision looks at in one step.
@@ -17,6 +17,8 @@ const REVISED_A_STEP: usize = 4096;
 /// How soon, and how many at a time, clients are asked about again about whom nobody could say.
 const ASKED_AGAIN_MS: u64 = 1000;
 const ASKED_AGAIN_A_STEP: usize = 1024;
+/// Rules and filters that are gone through in the time that a delivery takes.
+const LOOKED_AT_A_DELIVERY: usize = 16;
 /// With fewer rules than this, going through them costs no more than looking a topic up.
 const CACHED_FROM_RULES: usize = 8;
 
@@ -191,7 +193,7 @@ impl Shard {
     }
 
     /// Takes from a client what its rules do not allow it any more: subscriptions, of which no
-    /// version can be told, and the will.
+    /// version can be told, and the will. What waits for it is looked at in its turn.
     pub(super) fn enforce(&mut self, id: ConnId, fx: &mut Effects) {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         if !self.is_restricted(conn) {
@@ -226,6 +228,49 @@ impl Shard {
             let session = self.sessions.get_mut(slot).expect("looked up before");
             session.will = None;
         }
+        let session = self.sessions.get_mut(slot).expect("looked up before");
+        if let Some(flow) = session.flow.as_deref_mut() {
+            flow.doubt_waiting();
+        }
+    }
+
+    /// Whether a client may have a message that began to wait for it under other rules: they let
+    /// it subscribe to this very topic, or the message is of a subscription that it still has. (A
+    /// rule with `eq` may allow a filter and none of its topics.)
+    pub(super) fn may_still_have(&mut self, id: ConnId, topic: &str) -> bool {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        if !self.is_restricted(conn) {
+            return true;
+        }
+        let session = self
+            .sessions
+            .get(conn.session)
+            .expect("who is up has a session");
+        let own = session.access.as_deref();
+        let own = own.and_then(|access| access.rules.as_deref());
+        let common = self.options.access.common.as_deref();
+        let mut looked_at = own.map_or(0, Rules::len) + common.map_or(0, Rules::len);
+        let is_allowed = self.decide_subscribe(conn, conn.unmounted(topic)) || {
+            let shared = session.shared.iter().flat_map(|shared| shared.iter());
+            let own = session.subscriptions.iter();
+            let filters = own
+                .map(|&id| self.router.filter(id))
+                .chain(shared.map(|shared| &*shared.key.filter));
+            let mut filters = filters.inspect(|_| looked_at += 1);
+            filters.any(|filter| crate::codec::topic::matches(filter, topic))
+        };
+        self.slices.spend(looked_at / LOOKED_AT_A_DELIVERY);
+        is_allowed
+    }
+
+    /// Gives up a message that its receiver may not have any more; of a shared subscription it is
+    /// somebody else's.
+    pub(super) fn withhold(&mut self, now: Now, slot: u32, delivery: Delivery, fx: &mut Effects) {
+        if delivery.deal.is_some() {
+            let by = self.client_ref(slot);
+            return self.return_dealt(now, (by, None), delivery, fx);
+        }
+        self.forget(&delivery, Some(Drop::Denied));
     }
 
     /// Some clients are to be cut or asked about again: those named by their ids at once, the

@@ -152,6 +152,9 @@ pub enum Membership {
     },
     Leave,
     Connected(bool),
+    /// Whether it can take a message now: said by members on other shards, of whose window and
+    /// queue the owner does not know.
+    HasRoom(bool),
 }
 
 /// A delivery that its member cannot be sure to make.
@@ -172,6 +175,8 @@ pub struct Dealt {
     pub group: Arc<GroupKey>,
     pub message: Message,
     pub subscription: Subscription,
+    /// It comes from a member that had no room for it, and is not to be given back again.
+    pub was_offered: bool,
     /// Who has to know when it is kept.
     pub receipt: Option<Receipt>,
 }

@@ -221,8 +221,8 @@ impl Conn {
             alias::Outgoing::Known(alias) => ("", Some(alias)),
         };
         let start = out.len();
-        encode_publish(now, self.version, (topic, alias), message, out);
-        if out.len() - start > self.packet_bytes_max as usize {
+        let is_packet = encode_publish(now, self.version, (topic, alias), message, out);
+        if !is_packet || out.len() - start > self.packet_bytes_max as usize {
             out.truncate(start);
             return false;
         }
@@ -249,14 +249,15 @@ impl Conn {
     }
 }
 
-/// Encodes PUBLISH; the topic may differ from the content's where an alias stands for it.
+/// Encodes PUBLISH; the topic may differ from the content's where an alias stands for it. False,
+/// and nothing is appended: what has to go with the message makes it larger than a packet may be.
 pub fn encode_publish(
     now: Now,
     version: codec::Version,
     (topic, topic_alias): (&str, Option<u16>),
     message: &Outgoing<'_>,
     out: &mut Vec<u8>,
-) {
+) -> bool {
     let content = &message.content;
     let head = PublishHead {
         topic,
@@ -270,6 +271,9 @@ pub fn encode_publish(
         forwarded: content.properties,
         payload_len: content.payload.len(),
     };
-    head.encode(version, out);
-    out.extend_from_slice(content.payload);
+    let is_packet = head.encode(version, out);
+    if is_packet {
+        out.extend_from_slice(content.payload);
+    }
+    is_packet
 }

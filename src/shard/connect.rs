@@ -8,6 +8,7 @@ use crate::base::{ConnId, Now, Peer, ShardId};
 use crate::codec::{
     ConnAck, ConnAckProperties, Connect, DecodeError, QoS, ReasonCode, Version, connect_version,
 };
+use crate::limits::TOPIC_BYTES_MAX;
 use crate::message::{Content, Message, NEVER_MS};
 use crate::session::{EXPIRY_NEVER_S, Session, will::Will};
 
@@ -58,14 +59,14 @@ impl Shard {
         conn.packet_bytes_max = properties
             .packet_bytes_max
             .map_or(u32::MAX, |max| max.get());
-        if let Err(refused) = self.check_connect(&connect) {
-            return self.refuse(id, refused, fx);
-        }
-        let attempt = self.ticket();
         let mountpoint = self
             .conns
             .get(id.0)
             .and_then(|conn| self.mountpoint(&conn.peer));
+        if let Err(refused) = self.check_connect(&connect, mountpoint.as_deref()) {
+            return self.refuse(id, refused, fx);
+        }
+        let attempt = self.ticket();
         let mut pending = self.pending(now, &connect, mountpoint.as_deref());
         pending.assigned = is_nameless;
         let conn = self.conns.get_mut(id.0).expect("looked up just now");
@@ -82,7 +83,7 @@ impl Shard {
             password: connect.password.map(Into::into),
             method: properties.authentication_method.map(Into::into),
             data: properties.authentication_data.map(Into::into),
-            voucher: 0,
+            voucher: Default::default(),
             state: None,
             step: AuthStep::Connect,
         };
@@ -242,7 +243,11 @@ impl Shard {
         self.refuse_saying(id, (refused, &error.to_string()), fx);
     }
 
-    fn check_connect(&self, connect: &Connect<'_>) -> Result<(), Refused> {
+    fn check_connect(
+        &self,
+        connect: &Connect<'_>,
+        mountpoint: Option<&str>,
+    ) -> Result<(), Refused> {
         let mqtt = &self.options.mqtt;
         let id = connect.client_id;
         let refused = |reason, why, text| Err(Refused { reason, why, text });
@@ -265,6 +270,11 @@ impl Shard {
         if will.retain && !mqtt.retain_available {
             let reason = ReasonCode::RetainNotSupported;
             return refused(reason, Refusal::ProtocolViolation, "will RETAIN");
+        }
+        let mounted_len = mountpoint.map_or(0, str::len) + will.topic.len();
+        if !self.within_limits(will.topic) || mounted_len > TOPIC_BYTES_MAX {
+            let reason = ReasonCode::TopicNameInvalid;
+            return refused(reason, self.limit_refusal(will.topic), "will topic");
         }
         if !self.may_publish_to(will.topic) {
             let reason = ReasonCode::TopicNameInvalid;
@@ -544,7 +554,7 @@ impl Shard {
             client_id,
             username: None,
             is_named: false,
-            voucher: 0,
+            voucher: Default::default(),
             access: None,
             conn: None,
             generation: self.next_generation,

@@ -67,7 +67,7 @@ impl Images {
         version: Version,
         message: &Outgoing<'_>,
         made: &mut [bool; 4],
-    ) -> &[u8] {
+    ) -> Option<&[u8]> {
         let layout = usize::from(version == Version::V5) * 2 + usize::from(message.retain);
         let image = &mut self.0[layout];
         if !std::mem::replace(&mut made[layout], true) {
@@ -75,7 +75,8 @@ impl Images {
             let topic = (message.content.topic, None);
             encode_publish(now, version, topic, message, image);
         }
-        image
+        // Empty: it would be no packet.
+        (!image.is_empty()).then_some(image)
     }
 }
 
@@ -149,12 +150,9 @@ impl Shard {
         let sent = if parcel.has_many && shares {
             let image = self
                 .images
-                .of(now, conn.version, &message, &mut parcel.made);
-            let fits = image.len() <= conn.packet_bytes_max as usize;
-            if fits {
-                out.extend_from_slice(image);
-            }
-            fits
+                .of(now, conn.version, &message, &mut parcel.made)
+                .filter(|image| image.len() <= conn.packet_bytes_max as usize);
+            image.map(|image| out.extend_from_slice(image)).is_some()
         } else {
             conn.put_publish(now, &message, out)
         };
@@ -176,6 +174,7 @@ impl Shard {
         fx: &mut Effects,
     ) {
         let outbox_bytes_max = self.outbox_bytes_max(fx);
+        let window_max = self.window_max(fx);
         let waiting = self.tail_bytes + fx.out.left();
         let limits = &self.options.limits;
         let is_kept = delivery.qos == QoS::ExactlyOnce && self.kept_as(slot).is_some();
@@ -183,7 +182,7 @@ impl Shard {
             .sessions
             .get_mut(slot)
             .expect("looked up by the caller");
-        let window = session.window(self.options.mqtt.inflight_max);
+        let window = session.window(window_max);
         let flow = session.flow.get_or_insert_default();
         let ready = conn.filter(|&conn| {
             flow.retained.is_empty()
@@ -223,20 +222,24 @@ impl Shard {
         self.account_begun(begun);
     }
 
-    fn enqueue(&mut self, now: Now, slot: u32, delivery: Delivery) {
+    pub(super) fn queue_bounds(&self) -> QueueBounds {
         let limits = &self.options.limits;
-        let bounds = QueueBounds {
+        QueueBounds {
             length_max: limits.queue_length_max,
             bytes_max: limits.queue_bytes_max,
             drop_oldest: limits.queue_drop == super::DropPolicy::Oldest,
-        };
+        }
+    }
+
+    fn enqueue(&mut self, now: Now, slot: u32, delivery: Delivery) {
+        let bounds = self.queue_bounds();
         let session = self
             .sessions
             .get_mut(slot)
             .expect("looked up by the caller");
         let mut dropped = Vec::new();
         let out = &mut session.flow_mut().out;
-        out.enqueue(delivery, bounds, &mut dropped);
+        out.enqueue(delivery, bounds, now.ms, &mut dropped);
         for delivery in dropped {
             let why = if delivery.message.content().expired(now.ms) {
                 None
@@ -267,7 +270,16 @@ impl Shard {
 
     /// Sends what waits for the session as far as its window and its connection let it.
     pub(super) fn pump(&mut self, now: Now, slot: u32, fx: &mut Effects) {
+        self.pump_all(now, slot, fx);
+        let flow = self.sessions.get(slot).and_then(|s| s.flow.as_ref());
+        if flow.is_some_and(|flow| flow.is_full_told) {
+            self.tell_room(slot, fx);
+        }
+    }
+
+    fn pump_all(&mut self, now: Now, slot: u32, fx: &mut Effects) {
         while let Some(id) = self.pump_conn(slot, fx) {
+            let window_max = self.window_max(fx);
             let session = self.sessions.get_mut(slot).expect("looked up just now");
             if self.slices.is_spent() {
                 let generation = session.generation;
@@ -275,7 +287,7 @@ impl Shard {
                 return self.slices.put_off(deliveries);
             }
             self.slices.spend(1);
-            let window = session.window(self.options.mqtt.inflight_max);
+            let window = session.window(window_max);
             let Some(flow) = session.flow.as_deref_mut() else {
                 return;
             };
@@ -314,11 +326,12 @@ impl Shard {
 
     /// Sends the first of the queue. False: nothing to do now.
     fn pump_queued(&mut self, now: Now, (slot, id): (u32, ConnId), fx: &mut Effects) -> bool {
+        let window_max = self.window_max(fx);
         let session = self
             .sessions
             .get_mut(slot)
             .expect("looked up by the caller");
-        let window = session.window(self.options.mqtt.inflight_max);
+        let window = session.window(window_max);
         let Some(flow) = session.flow.as_deref_mut() else {
             return false;
         };
@@ -331,9 +344,12 @@ impl Shard {
             return false;
         }
         flow.is_retained_turn = true;
+        let is_doubted = flow.out.is_queued_doubted();
         let delivery = flow.out.dequeue().expect("looked at just now");
         if is_expired {
             self.forget(&delivery, None);
+        } else if is_doubted && !self.may_still_have(id, delivery.message.topic()) {
+            self.withhold(now, slot, delivery, fx);
         } else if qos == QoS::AtMostOnce {
             self.send_waiting_qos0(now, id, &delivery, fx);
         } else if delivery.waits_for_store() {
@@ -354,11 +370,12 @@ impl Shard {
 
     /// Sends the next retained message that waits, or asks for more. False: nothing to do now.
     fn pump_retained(&mut self, now: Now, (slot, id): (u32, ConnId), fx: &mut Effects) -> bool {
+        let window_max = self.window_max(fx);
         let session = self
             .sessions
             .get_mut(slot)
             .expect("looked up by the caller");
-        let window = session.window(self.options.mqtt.inflight_max);
+        let window = session.window(window_max);
         let Some(flow) = session.flow.as_deref_mut() else {
             return false;
         };
@@ -371,11 +388,20 @@ impl Shard {
         }
         let delivery = flow.retained.pop_front().expect("looked at just now");
         flow.is_retained_turn = false;
+        let is_doubted = flow.retained_doubted > 0;
+        flow.retained_doubted = flow.retained_doubted.saturating_sub(1);
         if delivery.message.content().expired(now.ms) {
             self.forget(&delivery, None);
+        } else if is_doubted && !self.may_still_have(id, delivery.message.topic()) {
+            self.withhold(now, slot, delivery, fx);
         } else if qos == QoS::AtMostOnce {
             self.send_waiting_qos0(now, id, &delivery, fx);
         } else {
+            let session = self
+                .sessions
+                .get_mut(slot)
+                .expect("looked up by the caller");
+            let flow = session.flow_mut();
             let conn = self
                 .conns
                 .get_mut(id.0)

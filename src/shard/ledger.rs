@@ -22,11 +22,13 @@ pub enum Drop {
     Refused,
     /// A retained message that waited for a new subscriber, when a newer one was sent to it.
     Superseded,
+    /// It waited for a client whose rules changed meanwhile and do not let it have the topic.
+    Denied,
 }
 
 impl Drop {
     /// All reasons, in the order of [`Ledger::dropped`].
-    pub const ALL: [Drop; 9] = [
+    pub const ALL: [Drop; 10] = [
         Drop::NoSubscriber,
         Drop::QueueFull,
         Drop::MemoryBudget,
@@ -36,6 +38,7 @@ impl Drop {
         Drop::SessionEnded,
         Drop::Refused,
         Drop::Superseded,
+        Drop::Denied,
     ];
 
     /// The name in `status` and metrics.
@@ -50,6 +53,7 @@ impl Drop {
             Drop::SessionEnded => "session_ended",
             Drop::Refused => "refused",
             Drop::Superseded => "superseded",
+            Drop::Denied => "denied",
         }
     }
 }

@@ -280,9 +280,7 @@ impl Shard {
         match envelope {
             Envelope::Publish(message) => self.handle_arrived(now, Parcel::kept(&message), fx),
             Envelope::Packed(pack) => {
-                for content in pack.iter() {
-                    self.handle_arrived(now, Parcel::borrowed(content), fx);
-                }
+                self.handle_pack(now, &pack, fx);
                 fx.mail.reuse(pack);
             }
             Envelope::Awaited(awaited) => self.handle_awaited(now, *awaited, fx),

@@ -4,6 +4,7 @@
 use super::Shard;
 use crate::base::{ConnId, Peer};
 use crate::codec::Filter;
+use crate::limits::TOPIC_BYTES_MAX;
 use std::sync::Arc;
 
 impl Shard {
@@ -19,6 +20,13 @@ impl Shard {
         let conn = self.conns.get(id.0)?;
         let prefix = conn.mountpoint()?;
         Some([prefix, topic].concat())
+    }
+
+    /// Whether what a client of `id` means by a topic name or filter is one: with the prefix it may
+    /// be longer than a text can be (MQTT-1.5.4).
+    pub(super) fn can_mount(&self, id: ConnId, topic: &str) -> bool {
+        let prefix = self.conns.get(id.0).and_then(|conn| conn.mountpoint());
+        prefix.map_or(0, str::len) + topic.len() <= TOPIC_BYTES_MAX
     }
 
     /// As [`Shard::mounted`], for a filter: the prefix goes after the name of a share.

@@ -12,7 +12,7 @@ use crate::codec::{
     decode, frame,
 };
 use crate::limits::{ALWAYS_KEPT_BYTES, CONNECT_BYTES_MAX};
-use crate::session::{Recorded, Violation};
+use crate::session::{Recorded, Violation, Window};
 
 /// What holds for the packets of one read.
 struct Bound {
@@ -117,6 +117,20 @@ impl Shard {
         match self.is_over_budget(fx) {
             true => limit.min(ALWAYS_KEPT_BYTES),
             false => limit,
+        }
+    }
+
+    /// How much of one client may be under way unacknowledged: of bytes as much as may wait for it.
+    /// With the budget for memory spent it is little, so that whoever acknowledges is served still,
+    /// and nobody holds more by not doing so.
+    pub(super) fn window_max(&self, fx: &Effects) -> Window {
+        let bytes = self.options.limits.queue_bytes_max;
+        Window {
+            count: self.options.mqtt.inflight_max,
+            bytes: match self.is_over_budget(fx) {
+                true => bytes.min(ALWAYS_KEPT_BYTES),
+                false => bytes,
+            },
         }
     }
 
@@ -446,7 +460,7 @@ impl Shard {
             password: None,
             method: Some(method),
             data: auth.data.map(Into::into),
-            voucher: 0,
+            voucher: Default::default(),
             state,
             step,
         };

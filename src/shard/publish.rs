@@ -8,8 +8,9 @@ use super::{Effects, MqttOptions, Refusal, Shard, ShardId};
 use crate::base::{ConnId, Now};
 use crate::codec::{AckKind, Frame, Publish, QoS, ReasonCode, Version};
 use crate::message::{Content, Message, Pack};
-use crate::routing::{ClientKey, ShardSet};
+use crate::routing::{ClientKey, Route, ShardSet};
 use crate::session::{Arrival, Violation};
+use std::sync::Arc;
 
 /// Who published: a session of this shard, whose no-local subscriptions are left out, or nobody
 /// here.
@@ -74,7 +75,8 @@ impl Shard {
         if publish.retain && !announced.retain_available {
             return Err(Violation::RetainNotSupported);
         }
-        if !self.within_limits(publish.topic) {
+        let is_too_long = up.is_mounted && !self.can_mount(id, publish.topic);
+        if is_too_long || !self.within_limits(publish.topic) {
             return Err(self.limit_passed(publish.topic));
         }
         let slot = up.session;
@@ -201,6 +203,24 @@ impl Shard {
         self.counters.ledger.fan_out(n);
     }
 
+    /// Messages that another shard received. Those of one topic in a row ask for their way once.
+    pub(super) fn handle_pack(&mut self, now: Now, pack: &Pack, fx: &mut Effects) {
+        let mut known: Option<(u64, Arc<Route>)> = None;
+        for (content, is_same) in pack.iter() {
+            let version = self.router.version();
+            let same = known.take_if(|known| is_same && known.0 == version);
+            let (_, route) = same.unwrap_or_else(|| {
+                drop(known.take());
+                (version, self.router.route(content.topic))
+            });
+            self.counters.ledger.arrived += 1;
+            let mut parcel = Parcel::borrowed(content);
+            let n = self.spread(now, (&mut parcel, None), &route, fx);
+            self.counters.ledger.fan_out(n);
+            known = Some((version, route));
+        }
+    }
+
     /// Retains and routes a message that came in here. Returns the receivers, other shards
     /// counted once each.
     fn publish(
@@ -232,6 +252,19 @@ impl Shard {
         fx: &mut Effects,
     ) -> (usize, ShardSet) {
         let route = self.router.route(parcel.content.topic);
+        let n = self.spread(now, (parcel, publisher), &route, fx);
+        (n, route.remote)
+    }
+
+    /// Delivers along a route, as far as it lies on this shard.
+    #[inline]
+    fn spread(
+        &mut self,
+        now: Now,
+        (parcel, publisher): (&mut Parcel<'_>, Publisher),
+        route: &Route,
+        fx: &mut Effects,
+    ) -> usize {
         parcel.has_many = route.targets.len() > 1;
         let mut n = 0;
         for target in route.targets_for(publisher) {
@@ -245,10 +278,10 @@ impl Shard {
             self.deliver(now, target.client.0, terms, parcel, fx);
         }
         for &group in &route.groups {
-            n += self.deal(now, group, parcel, fx);
+            n += self.deal(now, (group, false), parcel, fx);
         }
         self.slices.spend(1 + n);
-        (n, route.remote)
+        n
     }
 
     /// Posts the message to the other shards that may have receivers.
@@ -305,10 +338,20 @@ impl Shard {
     }
 
     /// Which of the limits a topic that is not within them is beyond.
-    pub(super) fn limit_passed(&self, topic: &str) -> Violation {
-        match topic.len() > self.options.mqtt.topic_bytes_max {
-            true => Violation::TopicLength,
-            false => Violation::TopicLevels,
+    fn limit_passed(&self, topic: &str) -> Violation {
+        match self.limit_refusal(topic) {
+            Refusal::TopicLevels => Violation::TopicLevels,
+            _ => Violation::TopicLength,
+        }
+    }
+
+    /// The same for the books. What is within these limits is too long with its mountpoint.
+    pub(super) fn limit_refusal(&self, topic: &str) -> Refusal {
+        let mqtt = &self.options.mqtt;
+        let is_short = topic.len() <= mqtt.topic_bytes_max;
+        match is_short && !self.within_limits(topic) {
+            true => Refusal::TopicLevels,
+            false => Refusal::TopicLength,
         }
     }
 

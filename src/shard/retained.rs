@@ -17,7 +17,7 @@ const CHUNK_MAX: usize = 64;
 /// New subscriptions of a session among which those are that a question is for.
 const ASKED_MAX: usize = 32;
 /// Topics that a sweep for expired messages looks at.
-const SWEEP_MAX: usize = 512;
+pub(super) const SWEEP_TOPICS: usize = 512;
 
 /// What of the retained messages is the broker's own.
 #[derive(Default)]
@@ -283,21 +283,22 @@ impl Shard {
         }
     }
 
-    /// Looks at some more topics and forgets what has expired.
-    pub(super) fn sweep_retained(&mut self, now: Now) {
+    /// Looks at some more topics and forgets what has expired; gives how many.
+    pub(super) fn sweep_retained(&mut self, now: Now) -> usize {
         let mut expired: Vec<Box<str>> = Vec::new();
         let after = self.retained_sweep.take();
-        self.retained_sweep = self
-            .retained
-            .sweep(after.as_deref(), SWEEP_MAX, |topic, message| {
-                if message.content().expired(now.ms) {
-                    expired.push(topic.into());
-                }
-            });
-        for topic in expired {
-            self.retained.remove(&topic);
-            self.keep_retained(&topic, None);
+        self.retained_sweep =
+            self.retained
+                .sweep(after.as_deref(), SWEEP_TOPICS, |topic, message| {
+                    if message.content().expired(now.ms) {
+                        expired.push(topic.into());
+                    }
+                });
+        for topic in &expired {
+            self.retained.remove(topic);
+            self.keep_retained(topic, None);
         }
+        expired.len()
     }
 
     /// How other shards name the session in `slot`.

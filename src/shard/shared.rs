@@ -12,6 +12,7 @@ use super::{
 };
 use crate::base::Now;
 use crate::codec::QoS;
+use crate::message::Message;
 use crate::routing::{ClientKey, GroupId, Member, Subscription, group_owner};
 use crate::session::{Deal, Delivery, GroupKey, SharedSubscription, Stage};
 use hashbrown::HashMap;
@@ -112,10 +113,17 @@ impl Shard {
 
     /// The session in `slot` got or lost its connection.
     pub(super) fn set_member_connected(&mut self, slot: u32, connected: bool, fx: &mut Effects) {
-        let session = self.sessions.get(slot).expect("looked up by the caller");
+        let session = self
+            .sessions
+            .get_mut(slot)
+            .expect("looked up by the caller");
         let Some(shared) = &session.shared else {
             return;
         };
+        if let Some(flow) = &mut session.flow {
+            // Owners take it for somebody who has room, until they hear otherwise.
+            flow.is_full_told = false;
+        }
         let keys: Vec<_> = shared.iter().map(|s| s.key.clone()).collect();
         for key in keys {
             self.tell_owner(slot, key, Membership::Connected(connected), fx);
@@ -183,6 +191,7 @@ impl Shard {
                 let member = Member {
                     shard,
                     connected: true,
+                    has_room: true,
                     client,
                     generation,
                     subscription,
@@ -202,6 +211,11 @@ impl Shard {
             Membership::Connected(connected) => {
                 if let Some(group) = self.router.group(&key.share, &key.filter) {
                     self.router.set_connected(group, shard, client, connected);
+                }
+            }
+            Membership::HasRoom(has_room) => {
+                if let Some(group) = self.router.group(&key.share, &key.filter) {
+                    self.router.set_room(group, shard, client, has_room);
                 }
             }
         }
@@ -237,7 +251,7 @@ impl Shard {
     pub(super) fn deal(
         &mut self,
         now: Now,
-        group: GroupId,
+        (group, was_offered): (GroupId, bool),
         parcel: &mut Parcel<'_>,
         fx: &mut Effects,
     ) -> usize {
@@ -245,7 +259,7 @@ impl Shard {
             .choose(group, None, fx)
             .or_else(|| self.router.next(group, |_| true));
         let Some(member) = chosen else { return 0 };
-        self.deal_to(now, (group, member), parcel, fx);
+        self.deal_to(now, (group, member, was_offered), parcel, fx);
         1
     }
 
@@ -257,7 +271,7 @@ impl Shard {
         fx: &Effects,
     ) -> Option<Member> {
         let here = self.options.shard;
-        let (outbox_bytes_max, mqtt) = (self.outbox_bytes_max(fx), &self.options.mqtt);
+        let (outbox_bytes_max, window_max) = (self.outbox_bytes_max(fx), self.window_max(fx));
         let sessions = &self.sessions;
         let stands = |member: &Member| {
             member.connected
@@ -267,12 +281,12 @@ impl Shard {
         };
         let ready = |member: &Member| {
             if ShardId(member.shard) != here {
-                return true;
+                return member.has_room;
             }
             let Some(session) = sessions.get(member.client.0) else {
                 return false;
             };
-            let window = session.window(mqtt.inflight_max);
+            let window = session.window(window_max);
             session
                 .flow
                 .as_ref()
@@ -289,7 +303,7 @@ impl Shard {
     fn deal_to(
         &mut self,
         now: Now,
-        (group, member): (GroupId, Member),
+        (group, member, was_offered): (GroupId, Member, bool),
         parcel: &mut Parcel<'_>,
         fx: &mut Effects,
     ) {
@@ -313,6 +327,7 @@ impl Shard {
             group: key,
             message: parcel.message(&mut self.scratch),
             subscription: member.subscription,
+            was_offered,
             receipt: self.receipt(),
         };
         self.counters.ledger.forwarded += 1;
@@ -353,6 +368,7 @@ impl Shard {
             group,
             message,
             subscription,
+            was_offered,
             receipt,
         } = dealt;
         let is_member = |slot: &u32| {
@@ -363,12 +379,14 @@ impl Shard {
                 .flat_map(|shared| shared.iter())
                 .any(|s| *s.key == *group)
         };
-        match self.named(member).filter(is_member) {
+        let taker = self.named(member).filter(is_member);
+        match taker.filter(|&slot| was_offered || self.takes(slot, &message, subscription)) {
             Some(slot) => {
                 let mut parcel = Parcel::kept(&message);
                 self.begin_wait();
                 self.deliver_dealt(now, (slot, group), subscription, &mut parcel, fx);
                 self.end_awaited(now, receipt, fx);
+                self.tell_room(slot, fx);
             }
             None => {
                 self.counters.ledger.forwarded += 1;
@@ -381,6 +399,36 @@ impl Shard {
                 };
                 self.offer(now, offer, fx);
             }
+        }
+    }
+
+    /// Whether a message that is dealt to the session in `slot` finds a place there.
+    fn takes(&self, slot: u32, message: &Message, subscription: Subscription) -> bool {
+        let qos = subscription.qos.min(message.content().qos);
+        let session = self.sessions.get(slot);
+        let flow = session.and_then(|session| session.flow.as_deref());
+        let size = size_of::<Delivery>() + message.size();
+        qos == QoS::AtMostOnce || flow.is_none_or(|flow| flow.out.takes(size, self.queue_bounds()))
+    }
+
+    /// Tells the owners of the session's groups, when it has changed, whether it can take more:
+    /// while it cannot others get their messages.
+    pub(super) fn tell_room(&mut self, slot: u32, fx: &mut Effects) {
+        let here = self.options.shard;
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return;
+        };
+        let (Some(shared), Some(flow)) = (&session.shared, session.flow.as_deref_mut()) else {
+            return;
+        };
+        let has_room = flow.out.queue_len() == 0;
+        if has_room != flow.is_full_told {
+            return;
+        }
+        flow.is_full_told = !has_room;
+        let elsewhere = shared.iter().filter(|known| known.key.owner != here);
+        for key in elsewhere.map(|known| known.key.clone()).collect::<Vec<_>>() {
+            self.tell_owner(slot, key, Membership::HasRoom(has_room), fx);
         }
     }
 
@@ -470,11 +518,11 @@ impl Shard {
         let Some(ticket) = ticket else {
             self.counters.ledger.arrived += 1;
             self.begin_wait();
-            let n = group.map_or(0, |group| self.deal(now, group, &mut parcel, fx));
+            let n = group.map_or(0, |group| self.deal(now, (group, true), &mut parcel, fx));
             self.counters.ledger.fan_out(n);
             return self.end_awaited(now, receipt, fx);
         };
-        let other = group.and_then(|group| Some((group, self.choose(group, Some(by), fx)?)));
+        let other = group.and_then(|group| Some((group, self.choose(group, Some(by), fx)?, true)));
         let Some(other) = other else {
             return self.answer(now, (by, ticket, false), fx);
         };

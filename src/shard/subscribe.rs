@@ -9,9 +9,12 @@ use crate::codec::{
     Filter, Frame, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeFilters,
     SubscribeOptions, UnsubAck, Unsubscribe, UnsubscribeFilters, Version,
 };
-use crate::routing::{ClientKey, Subscription};
+use crate::routing::{ClientKey, FilterId, Subscription};
 use crate::session::{PendingSuback, Request, RequestKind, RetainedPull, Violation};
 use std::num::NonZeroU32;
+
+/// Filters that wait for retained messages of which one is looked for in the time of a delivery.
+const PULLS_A_DELIVERY: usize = 64;
 
 /// What one SUBSCRIBE has led to so far.
 struct Progress {
@@ -203,7 +206,6 @@ impl Shard {
         let conn = self.conns.get(id.0).expect("looked up by the caller");
         let announced = self.promises.of(conn.announced);
         let granted = options.qos.min(announced.maximum_qos);
-        let version = conn.version;
         let subscription = Subscription {
             qos: granted,
             no_local: options.no_local,
@@ -214,9 +216,7 @@ impl Shard {
             self.counters.refuse(Refusal::SubscriptionQuota);
             return Ok(ReasonCode::QuotaExceeded);
         }
-        if version == Version::V31 && !self.has_subscription(progress.slot, &filter) {
-            progress.suback.new.push(written(&filter));
-        }
+        self.note_new(id, progress, &filter);
         self.keep_subscription(progress, &filter, subscription);
         if let Some(share) = filter.share {
             let waits = self.join_group(progress, (share, filter.levels), subscription, fx);
@@ -238,10 +238,21 @@ impl Shard {
             RetainHandling::Never => false,
         };
         if wants_retained {
-            let pull = self.retained_pull(filter.levels, subscription);
+            if !subscribed.is_new {
+                self.forget_pull(progress, subscribed.id);
+            }
+            let pull = self.retained_pull(subscribed.id, filter.levels, subscription);
             progress.suback.pulls.push(pull);
         }
         Ok(granted_reason(granted))
+    }
+
+    /// Takes note of what would have to be taken back.
+    fn note_new(&self, id: ConnId, progress: &mut Progress, filter: &Filter<'_>) {
+        let conn = self.conns.get(id.0).expect("looked up by the caller");
+        if conn.version == Version::V31 && !self.has_subscription(progress.slot, filter) {
+            progress.suback.new.push(written(filter));
+        }
     }
 
     /// SUBACK waits until the store has it.
@@ -272,14 +283,11 @@ impl Shard {
         let invalid = ReasonCode::TopicFilterInvalid;
         let filter = Filter::parse(text).map_err(|_| (invalid, Refusal::FilterInvalid))?;
         if !self.within_limits(filter.levels) {
-            let why = match self.limit_passed(filter.levels) {
-                Violation::TopicLevels => Refusal::TopicLevels,
-                _ => Refusal::TopicLength,
-            };
-            return Err((invalid, why));
+            return Err((invalid, self.limit_refusal(filter.levels)));
         }
         let share = filter.share.unwrap_or_default();
-        if share.len() > self.options.mqtt.topic_bytes_max {
+        let is_too_long = share.len() > self.options.mqtt.topic_bytes_max;
+        if is_too_long || !self.can_mount(id, filter.levels) {
             return Err((invalid, Refusal::TopicLength));
         }
         let conn = self.conns.get(id.0).expect("looked up by the caller");
@@ -330,14 +338,31 @@ impl Shard {
         )
     }
 
+    /// Who subscribes again is given the retained messages from the start (MQTT-3.8.4-3): without
+    /// this one that takes none of them could have any number of ways to them under way.
+    fn forget_pull(&mut self, progress: &mut Progress, id: FilterId) {
+        progress.suback.pulls.retain(|pull| pull.id != id);
+        let session = self.sessions.get_mut(progress.slot);
+        if let Some(flow) = session.and_then(|session| session.flow.as_mut()) {
+            self.slices.spend(flow.pulls.len() / PULLS_A_DELIVERY);
+            flow.forget_pull(id);
+        }
+    }
+
     /// The way to the retained messages that a filter is for, over the shards that may have some.
-    fn retained_pull(&mut self, filter: &str, subscription: Subscription) -> RetainedPull {
+    fn retained_pull(
+        &mut self,
+        id: FilterId,
+        filter: &str,
+        subscription: Subscription,
+    ) -> RetainedPull {
         let shards = match filter.contains(['+', '#']) {
             true => (0..self.options.shards).rev().map(ShardId).collect(),
             false => vec![self.retained_owner(filter)],
         };
         RetainedPull {
             ticket: self.ticket(),
+            id,
             filter: filter.into(),
             subscription,
             shards,
@@ -475,11 +500,8 @@ impl Shard {
         at.map(|at| session.subscriptions.swap_remove(at));
         if let Some(flow) = &mut session.flow {
             // What was asked for and not begun is not wanted any more (MQTT-3.10.4-2).
-            let still_wanted = |pull: &RetainedPull| *pull.filter != *filter.levels;
-            flow.pulls.retain(still_wanted);
-            for waiting in &mut flow.subacks {
-                waiting.pulls.retain(still_wanted);
-            }
+            self.slices.spend(flow.pulls.len() / PULLS_A_DELIVERY);
+            flow.forget_pull(id);
         }
         ReasonCode::Success
     }

@@ -2,13 +2,14 @@
 //! quotas.
 
 use super::*;
-use crate::auth::acl::Answer;
+use crate::auth::acl::{self, Answer};
 use crate::auth::{AuthRequest, Grant, Verdict};
 use crate::base::Peer;
 use crate::codec::{QoS, ReasonCode};
 
 mod farewells;
 mod limits;
+mod refusals;
 
 struct Everybody;
 
@@ -628,4 +629,142 @@ fn many_messages_at_once_wait_for_their_turn_and_keep_their_order() {
     let told = broker.told(2);
     let expected: Vec<u8> = topics.iter().flat_map(|topic| publish(topic)).collect();
     assert!(told == expected, "all of them, in order");
+}
+
+/// Rules: what `denied` covers may not be subscribed to, by the client `whom` or by everybody.
+fn denying(whom: Option<&str>, denied: &str) -> Option<Arc<acl::Rules>> {
+    let rule = |answer, who, topics: &str| acl::Rule {
+        answer,
+        who,
+        action: acl::Action::Both,
+        topics: [acl::Topics::pattern(topics).expect("a filter")].into(),
+    };
+    let who = whom.map_or(acl::Who::Everybody, |id| acl::Who::Client(id.into()));
+    let rules = vec![
+        rule(Answer::Deny, who, denied),
+        rule(Answer::Allow, acl::Who::Everybody, "#"),
+    ];
+    Some(Arc::new(acl::Rules::new(rules)))
+}
+
+impl Broker {
+    fn deny(&mut self, whom: Option<&str>, denied: &str) {
+        self.reload(|options| options.access.common = denying(whom, denied));
+    }
+
+    fn dropped(&self, why: Drop) -> u64 {
+        self.shard.counters().ledger.dropped[why as usize]
+    }
+}
+
+#[test]
+fn what_waited_while_rules_changed_is_not_delivered() {
+    let mut broker = Broker::new(Options {
+        slice: 10,
+        ..Options::default()
+    });
+    broker.connect(1, b'a', true, &[]);
+    broker.connect(2, b'b', true, &[]);
+    broker.say(2, &subscribe("s/#", 1));
+    broker.say(2, &subscribe("t", 1));
+    broker.ticks_due();
+    broker.step(Input::Closed { conn: ConnId(2) });
+    for at in 0..50 {
+        let topic = format!("s/{at}");
+        broker.say(1, &qos1(&topic, 1, false, b"x"));
+        broker.say(1, &qos1("t", 1, false, b"x"));
+        broker.ticks_due();
+    }
+    broker.deny(None, "s/#");
+    let mut told = broker.connect(3, b'b', false, &[]);
+    // However much waits, a step looks at a slice of it.
+    assert!(broker.ticks_due() >= 9);
+    told.extend(broker.told(3));
+    let seen = published(&told);
+    assert_eq!(seen.len(), 50);
+    assert!(seen.iter().all(|(topic, _)| topic == "t"), "{seen:?}");
+    assert_eq!(broker.dropped(Drop::Denied), 50);
+    // What comes from now on is not looked at again, and not subscribed to any more.
+    broker.say(1, &qos1("s/1", 1, false, b"x"));
+    assert!(broker.told(3).is_empty());
+    assert_eq!(broker.dropped(Drop::Denied), 50);
+}
+
+#[test]
+fn who_is_in_gets_what_was_begun_and_no_more_of_it() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    for topic in ["r/0", "r/1", "r/2"] {
+        broker.say(1, &qos1(topic, 1, true, b"x"));
+    }
+    broker.connect(2, b'b', true, &[0x21, 0, 1]);
+    for filter in ["r/#", "s/#", "t"] {
+        let (conn, bytes) = (ConnId(2), &*subscribe(filter, 1));
+        broker.step(Input::Bytes { conn, bytes });
+    }
+    for topic in ["s/0", "t", "s/1", "t"] {
+        broker.say(1, &qos1(topic, 1, false, b"x"));
+    }
+    broker.deny(None, "s/#");
+    broker.deny(None, "+/#");
+    let seen = acknowledged(&mut broker, 2, &[]);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert!(seen[0].starts_with("r/"), "{seen:?}");
+    assert_eq!(broker.dropped(Drop::Denied), 6);
+    // The same for a rule that is lifted before it was the messages' turn.
+    broker.deny(None, "u");
+    broker.say(2, &subscribe("t", 1));
+    for _ in 0..2 {
+        broker.say(1, &qos1("t", 1, false, b"x"));
+    }
+    broker.deny(None, "t");
+    broker.deny(None, "u");
+    assert_eq!(acknowledged(&mut broker, 2, &[]).len(), 2);
+    assert_eq!(broker.dropped(Drop::Denied), 6);
+}
+
+#[test]
+fn what_a_filter_brings_that_is_allowed_itself_is_delivered() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    broker.connect(2, b'b', true, &[]);
+    for filter in ["#", "+/1"] {
+        broker.say(2, &subscribe(filter, 1));
+    }
+    broker.step(Input::Closed { conn: ConnId(2) });
+    for topic in ["s/1", "s/2"] {
+        broker.say(1, &qos1(topic, 1, false, b"x"));
+    }
+    // `eq`: this filter, and none of its topics by themselves.
+    let allow = acl::Rule {
+        answer: Answer::Allow,
+        who: acl::Who::Everybody,
+        action: acl::Action::Subscribe,
+        topics: [acl::Topics::Literal("+/1".into())].into(),
+    };
+    let rules = Arc::new(acl::Rules::new(vec![allow]));
+    broker.reload(|options| options.access.common = Some(rules.clone()));
+    let connack = broker.connect(3, b'b', false, &[]);
+    let seen = published(&connack);
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0].0, "s/1");
+    assert_eq!(broker.dropped(Drop::Denied), 1);
+}
+
+#[test]
+fn what_was_dealt_to_who_may_not_have_it_is_dealt_again() {
+    let mut broker = Broker::new(Options::default());
+    broker.connect(1, b'a', true, &[]);
+    for (conn, name) in [(2, b'b'), (3, b'c')] {
+        broker.connect(conn, name, true, &[0x21, 0, 1]);
+        broker.say(conn, &subscribe("$share/g/s", 1));
+    }
+    // One under way and two that wait, for each.
+    for _ in 0..6 {
+        broker.say(1, &qos1("s", 1, false, b"x"));
+    }
+    broker.deny(Some("b"), "s");
+    assert_eq!(acknowledged(&mut broker, 2, &[]).len(), 1);
+    assert_eq!(acknowledged(&mut broker, 3, &[]).len(), 5);
+    assert_eq!(broker.dropped(Drop::Denied), 0);
 }

@@ -3,13 +3,18 @@
 
 use super::close::Ending;
 use super::conn::{Pause, Phase};
+use super::retained::SWEEP_TOPICS;
 use super::{Effects, Refusal, Shard};
 use crate::auth::Verdict;
 use crate::base::{ConnId, Now};
 use crate::codec::ReasonCode;
 
-/// How often retained messages are swept for expired ones, in milliseconds.
-const SWEEP_MS: u64 = 5_000;
+/// How often some of the retained messages are swept for expired ones, in milliseconds: so often
+/// that all of them are in a minute, and at once again where many have expired. They are delivered
+/// to nobody, but until they are swept they take the room of others.
+const SWEEP_MIN_MS: u64 = 20;
+const SWEEP_MAX_MS: u64 = 5_000;
+const SWEEP_ALL_MS: u64 = 60_000;
 /// Alarms of one step, and those among them that end a connection. Clients that came together are
 /// due together, and to turn away thousands of them in one turn is a pause for everybody else: each
 /// takes a packet and a close, some 20 us, where an alarm that is put off takes next to nothing.
@@ -54,9 +59,15 @@ impl Shard {
 
     pub(super) fn arm_sweep(&mut self, now: Now) {
         if !self.sweep_armed {
-            self.sweep_armed = true;
-            self.alarms.arm(now.ms + SWEEP_MS, Alarm::Sweep);
+            let parts = self.retained.len().div_ceil(SWEEP_TOPICS).max(1) as u64;
+            let pause = (SWEEP_ALL_MS / parts).clamp(SWEEP_MIN_MS, SWEEP_MAX_MS);
+            self.arm_sweep_in(now, pause);
         }
+    }
+
+    fn arm_sweep_in(&mut self, now: Now, pause_ms: u64) {
+        self.sweep_armed = true;
+        self.alarms.arm(now.ms + pause_ms, Alarm::Sweep);
     }
 
     pub(super) fn handle_tick(&mut self, now: Now, fx: &mut Effects) {
@@ -88,9 +99,10 @@ impl Shard {
             Alarm::AskAgain => self.ask_again(now, fx),
             Alarm::Sweep => {
                 self.sweep_armed = false;
-                self.sweep_retained(now);
-                if !self.retained.is_empty() {
-                    self.arm_sweep(now);
+                match self.sweep_retained(now) {
+                    _ if self.retained.is_empty() => {}
+                    expired if expired > SWEEP_TOPICS / 4 => self.arm_sweep_in(now, SWEEP_MIN_MS),
+                    _ => self.arm_sweep(now),
                 }
             }
         }

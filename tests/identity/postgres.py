@@ -17,7 +17,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 CONNECTIONS_MAX = 60
 LOG_LINES_SHOWN = 30
 # Trusted over the unix socket, so that a test can do anything; a password over TCP, as ringmq has.
+# Of one role it demands a certificate besides.
 HBA = """local all all trust
+hostssl all certified 127.0.0.1/32 scram-sha-256 clientcert=verify-full
 hostssl all all 127.0.0.1/32 scram-sha-256
 hostnossl all all 127.0.0.1/32 scram-sha-256
 """
@@ -32,6 +34,7 @@ synchronous_commit = on
 ssl = on
 ssl_cert_file = 'server.crt'
 ssl_key_file = 'server.key'
+ssl_ca_file = 'server.crt'
 """
 
 
@@ -127,6 +130,7 @@ class Postgres:
             self._make()
             self.start()
             self.sql("CREATE ROLE mqtt LOGIN PASSWORD 'public'", database="postgres")
+            self.sql("CREATE ROLE certified LOGIN PASSWORD 'public' IN ROLE mqtt", database="postgres")
             self.sql("CREATE DATABASE mqtt OWNER mqtt", database="postgres")
         except BaseException:
             self.__exit__()
@@ -145,9 +149,24 @@ class Postgres:
         certificate += ["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj"]
         certificate += ["/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
         self._run(certificate + ["-keyout", "server.key", "-out", "server.crt"], cwd=self.data)
+        for name in ("certified", "another"):
+            request = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+            request += ["-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", "request"]
+            self._run(request, cwd=self.data)
+            sign = ["openssl", "x509", "-req", "-in", "request", "-CA", "server.crt", "-days", "2"]
+            sign += ["-CAkey", "server.key", "-CAcreateserial", "-out", f"{name}.crt"]
+            # Without any extension it would be of version 1, which rustls does not take.
+            sign += ["-extfile", self._file("extensions", "extendedKeyUsage = clientAuth\n")]
+            self._run(sign, cwd=self.data)
         for name, text in (("pg_hba.conf", HBA), ("postgresql.conf", CONFIG)):
             with open(os.path.join(self.data, name), "w" if name.startswith("pg") else "a") as file:
                 file.write(text)
+
+    def _file(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w") as file:
+            file.write(text)
+        return path
 
     def _run(self, command, cwd=None):
         done = subprocess.run(

@@ -27,16 +27,20 @@ class Rig:
         self, context, plugin="auth_pgsql", file=None, settings="", start=True, **keys
     ):
         """Starts a broker; `keys` are those of the plug-in's file, without what they begin with,
-        but for `cpus`, the processors that it may use, and `guarded`: whoever guesses is held
-        off."""
+        but for `cpus`, the processors that it may use, `guarded`: whoever guesses is held off,
+        `shards`, and other `flags` of the command."""
         self.context = context
         self.cpus, self.is_guarded = keys.pop("cpus", None), keys.pop("guarded", False)
+        self.flags = keys.pop("flags", [])
+        self.shards = keys.pop("shards", len(self.cpus) if self.cpus else 2)
+        # One, unless the settings have some.
+        self.listeners = settings.count("[[listener]]")
         self.binary = context.lab.binary
         self.folder = tempfile.mkdtemp(prefix="ringmq-identity-")
         context.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.data = os.path.join(self.folder, "data")
         self.process = None
-        self.port = None
+        self.ports = []
         self.count = 0
         os.makedirs(os.path.join(self.folder, "etc/plugins"))
         with open(os.path.join(self.folder, "etc/ringmq.toml"), "w") as config:
@@ -73,8 +77,9 @@ class Rig:
         log = open(os.path.join(self.folder, "log"), "ab")
         self.process = subprocess.Popen(
             (["taskset", "-c", ",".join(map(str, self.cpus))] if self.cpus else [])
-            + [self.binary, "run", "--listen", "tcp://127.0.0.1:0", "--data", self.data]
-            + ["--shards", str(len(self.cpus) if self.cpus else 2), "--log", "info"],
+            + [self.binary, "run", "--data", self.data, "--log", "info", *self.flags]
+            + ([] if self.listeners else ["--listen", "tcp://127.0.0.1:0"])
+            + ["--shards", str(self.shards)],
             cwd=self.folder,
             # Most cases guess wrong on purpose, and often.
             env=os.environ if self.is_guarded else {**os.environ, "RINGMQ_AUTH_FAILURES_MAX": "0"},
@@ -84,16 +89,23 @@ class Rig:
             text=True,
         )
         log.close()
+        self.ports = []
         overdue = threading.Timer(PATIENCE_S, self.process.kill)
         overdue.start()
         try:
             for line in self.process.stdout:
                 if found := re.search(r"listening on tcp://127\.0\.0\.1:(\d+)", line):
-                    self.port = int(found[1])
+                    self.ports.append(int(found[1]))
+                if len(self.ports) == max(self.listeners, 1):
                     return
         finally:
             overdue.cancel()
         raise RuntimeError(f"the broker printed no port:\n{self.log()}")
+
+    @property
+    def port(self):
+        """Of the first listener."""
+        return self.ports[0] if self.ports else None
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -149,14 +161,16 @@ class Rig:
 
     # Clients
 
-    def client(self, username=None, password=None, client_id=None, v5=False):
+    def client(self, username=None, password=None, client_id=None, v5=False, port=None, **more):
         self.count += 1
         client_id = client_id or f"c{self.count}"
-        return wire.Client(self.context, self.port, client_id, username, password, v5)
+        return wire.Client(
+            self.context, port or self.port, client_id, username, password, v5, **more
+        )
 
-    def code(self, username=None, password=None, client_id=None, v5=False):
+    def code(self, username=None, password=None, client_id=None, v5=False, **more):
         """What CONNACK says to somebody who goes again at once."""
-        client = self.client(username, password, client_id, v5)
+        client = self.client(username, password, client_id, v5, **more)
         client.close()
         return client.code
 

@@ -26,6 +26,7 @@ import test_mirror  # noqa: E402, F401
 import test_pooler  # noqa: E402, F401
 import test_queries  # noqa: E402, F401
 import test_reload  # noqa: E402, F401
+import test_rules  # noqa: E402, F401
 import test_scram  # noqa: E402, F401
 import test_status  # noqa: E402, F401
 import test_storm  # noqa: E402, F401

@@ -64,8 +64,11 @@ class Traffic:
         rows = list(zip(*(whole["timeline"][key] for key in ("at_s", "p99_us", "delivered_per_s"))))
         found = {kind: told(rows, parts) for kind, parts in self.parts.items()}
         for figures in found.values():
-            quiet = found["quiet"]["p99_ms"]
-            figures["times_quiet"] = round(figures["p99_ms"] / quiet, 2)
+            # Like with like: the worst of three seconds of a storm beside the worst of three quiet
+            # ones.
+            quiet = told(rows, self.parts["quiet"], figures["seconds_each"])
+            figures["quiet_ms"] = quiet["p99_ms"]
+            figures["times_quiet"] = round(figures["p99_ms"] / quiet["p99_ms"], 2)
         keys = ("published", "delivered", "lost", "connections_lost", "lag_p99_us")
         return found, {key: whole[key] for key in keys}
 
@@ -74,20 +77,24 @@ class Traffic:
         self.process.wait()
 
 
-def told(rows, parts):
+def told(rows, parts, seconds_each=None):
     """Parts of one kind: the 99 % of their seconds, in the middle of those seconds. A row is about the
     second before it. Of a long part all seconds count that are its own; a short one may have none, so
-    of all that it has a share in the worst counts."""
-    times, rates = [], []
+    of all that it has a share in the worst counts. With `seconds_each` a long part counts as many
+    short ones of so many seconds."""
+    times, rates, lengths = [], [], []
     for begin, end in parts:
         edge = 0 if end - begin > SHORT_S else 1
         inside = [row for row in rows if begin + 1 - edge < row[0] < end + edge]
         rates += [row[2] for row in inside]
         found = [row[1] / 1000 for row in inside]
-        times += [max(found)] if edge else found
+        each = len(found) if edge else seconds_each or 1
+        lengths.append(each)
+        times += [max(found[at : at + each]) for at in range(0, len(found) - each + 1, max(each, 1))]
     times.sort()
     return {
-        "seconds": len(times),
+        "parts": len(times),
+        "seconds_each": part(sorted(lengths), 0.5),
         "p99_ms": round(part(times, 0.5), 3),
         "quartiles": [round(part(times, 0.25), 3), round(part(times, 0.75), 3)],
         "best_and_worst": [round(times[0], 3), round(times[-1], 3)],

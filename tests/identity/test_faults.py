@@ -11,6 +11,8 @@ UNAVAILABLE = 3
 # A dead server is noticed, and found again, within seconds.
 NOTICED_S = 8
 RECOVERED_S = 8
+# More than a listener may accept at once, whatever its rate: 16.
+CROWD = 40
 
 
 def users(context):
@@ -19,10 +21,10 @@ def users(context):
     )
 
 
-def begin(context, **keys):
-    """A broker with a client that is connected and one that was."""
+def begin(context, more="", **keys):
+    """A broker with a client that is connected and one that was; `more` of its settings."""
     users(context)
-    rig = Rig(context, settings="[auth]\nallow_anonymous = true\n", **keys).load()
+    rig = Rig(context, settings=f"[auth]\nallow_anonymous = true\n{more}", **keys).load()
     live = rig.client("live", "p", "live", v5=True)
     equal([live.code, rig.code("known", "p", "known")], [0, 0])
     return rig, live
@@ -85,6 +87,43 @@ def the_server_hangs(context, how):
     rig.wait_log("no answer to a log-in within", start)
     postgres.resume()
     told(noticed, back(rig, live))
+
+
+def paused(rig):
+    """How often a shard has let newcomers wait because nobody could be decided about."""
+    counts = rig.status()["node"]["refusals"]
+    return sum(count["count"] for count in counts if count["reason"] == "connect_rate_strained")
+
+
+@case()
+def accepts_are_paced_while_nobody_can_say(context):
+    """They wait in the kernel's queue, and are told in their turn."""
+    postgres = context.lab.postgres
+    rig, live = begin(context, more="strained_connect_rate = 20\n", shards=1)
+
+    def crowd(name):
+        codes = []
+        clients = [
+            threading.Thread(target=lambda i=i: codes.append(rig.code(name, "p", f"{name}{i}")))
+            for i in range(CROWD)
+        ]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        return codes
+
+    equal((crowd("u"), paused(rig)), ([0] * CROWD, 0))
+    postgres.kill()
+    rig.wait_code(UNAVAILABLE, "nobody", "p", within=NOTICED_S)
+    before = paused(rig)
+    equal(crowd("nobody"), [UNAVAILABLE] * CROWD)
+    holds(paused(rig) > before, before)
+    live.ping()
+    postgres.start()
+    back(rig, live)
+    before = paused(rig)
+    equal((crowd("u"), paused(rig)), ([0] * CROWD, before))
 
 
 @case()

@@ -5,6 +5,7 @@ import time
 from rig import Rig
 from suite import case, equal, holds
 from test_changes import until
+from test_scram import NOT_AUTHORIZED, Scram, add
 
 BAD, HELD = 0x86, 0x9F
 # What it is before v5: bad user name or password, server unavailable.
@@ -39,6 +40,27 @@ def a_guesser_is_held_off_and_nobody_else(context):
     # A password that is remembered comes in whatever others guess: nobody is locked out so.
     equal([rig.code("u", f"guess {n}") for n in range(4)], [BAD_V3] * 4)
     equal([rig.code("u", "guess"), rig.code("u", "p", "u")], [HELD_V3, 0])
+
+
+@case()
+def scram_counts_as_passwords_do(context):
+    rig = Rig(context, settings="[auth]\nfailures_max = 3\nhold_s = 2\n", guarded=True)
+    for name in ("meter", "other"):
+        add(rig, name, "pencil", "--scram")
+
+    def code(name, password):
+        return Scram(context, rig.port, name, password).code
+
+    equal([code("meter", f"guess {n}") for n in range(4)], [NOT_AUTHORIZED] * 4)
+    # Even the right one, and by password; others at this address come in.
+    equal([code("meter", "pencil"), rig.code("meter", "pencil", v5=True)], [HELD, HELD])
+    equal([code("other", "pencil"), held_off(rig)], [0, 2])
+    deadline = time.monotonic() + 4
+    while code("meter", "pencil") == HELD:
+        holds(time.monotonic() < deadline, "held off for ever")
+        time.sleep(0.05)
+    # Whoever came in begins anew.
+    equal([code("meter", f"guess {n}") for n in range(4)], [NOT_AUTHORIZED] * 4)
 
 
 @case()

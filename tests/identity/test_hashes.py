@@ -87,6 +87,21 @@ def char_columns_and_null(context):
     equal([rig.code("empty", "x"), rig.code("u", "p   ")], [4, 4])
 
 
+@case((None,), ("true",))
+def what_is_no_hash_is_logged(context, mirror):
+    """With whose it is and why, without what is stored, and not with each guess."""
+    postgres = context.lab.postgres
+    stored = "secret-but-no-digest"
+    postgres.sql(f"INSERT INTO mqtt_user (username, password) VALUES ('u\"', '{stored}')")
+    postgres.sql(f"INSERT INTO mqtt_user (username, password) VALUES ('v', '{'0' * 64}')")
+    rig = Rig(context, password_hash="sha256", mirror=mirror).load()
+    equal([rig.code("v", "x") for _ in range(3)], [4] * 3)
+    equal([rig.code('u"', "x") for _ in range(20)], [4] * 20)
+    rig.wait_log(r'the password of "u\\"" is no sha256, so none is right: it has 20 bytes instead of 64')
+    lines = [line for line in rig.log().splitlines() if "so none is right" in line]
+    holds(len(lines) < 20 and not any(stored in line or '"v"' in line for line in lines), lines)
+
+
 @case(("bcrypt",), ("argon2",))
 def time_does_not_tell_names_apart(context, form):
     """A name that is not in the table takes as long as one that is."""

@@ -1,5 +1,7 @@
 """What is put into queries, and what comes out of tables: names of all kinds, access rules."""
 
+import threading
+
 from postgres import quoted
 from rig import QUERIES, Rig
 from suite import case, equal, holds
@@ -54,6 +56,58 @@ def long_names(context):
     # As long as MQTT can say.
     equal(rig.code("m" * 65_535, "p" * 65_535), 4)
     equal(rig.code(name, password), 0)
+
+
+@case()
+def long_client_ids(context):
+    """Bound and matched as any other, where they are let through at all."""
+    postgres = context.lab.postgres
+    postgres.sql("ALTER TABLE mqtt_acl ALTER clientid TYPE text, ALTER topic TYPE text")
+    name = "c" * 10_000
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
+    postgres.sql(
+        "INSERT INTO mqtt_acl (allow, clientid, access, topic) "
+        f"VALUES (1, '{name}', 2, 'by/%c'), (1, '{name[1:]}', 2, 'of/%c')"
+    )
+    rig = Rig(context, settings="[mqtt]\nclient_id_bytes_max = 10000\n").load()
+    client = rig.client("u", "p", name, v5=True)
+    equal([client.code, rig.code("u", "x", name), rig.code("u", "p", name + "c")], [0, 4, 2])
+    equal([client.publish(f"by/{name}"), client.publish(f"of/{name}")], [0x10, 0x87])
+    shorter = rig.client("u", "p", name[1:], v5=True)
+    equal([shorter.publish(f"by/{name}"), shorter.publish(f"of/{name[1:]}")], [0x87, 0x10])
+    # As it is delivered: refused for its length, and nobody is asked.
+    postgres.log_statements()
+    rig = Rig(context).load()
+    rig.wait_log("listening for changes")
+    before = postgres.statements()
+    equal([rig.code("u", "p", name), rig.code("u", "p", name, v5=True)], [2, 0x85])
+    equal(postgres.statements(), before)
+
+
+@case()
+def as_many_questions_at_once_as_threads(context):
+    """The flag goes before the file, and says how many connections are ever in use."""
+    postgres = context.lab.postgres
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
+    query = "select password from mqtt_user where username = '%u' and pg_sleep(1) is not null"
+    settings = "[auth]\nthreads = 4\ndeadline_s = 30\n"
+    flags = ["--auth-threads", "2"]
+    rig = Rig(
+        context, settings=settings, flags=flags, auth_query=query, super_query=None, acl_query=None
+    ).load()
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    codes = []
+    clients = [
+        # Each has another password, or one question would be enough.
+        threading.Thread(target=lambda i=i: codes.append(rig.code("u", "p" * i)))
+        for i in range(1, 7)
+    ]
+    for client in clients:
+        client.start()
+    most = 0
+    while any(client.is_alive() for client in clients):
+        most = max(most, int(postgres.sql(asked)))
+    equal((most, sorted(codes)), (2, [0, 4, 4, 4, 4, 4]))
 
 
 @case()
@@ -145,6 +199,36 @@ def tls_to_the_server(context):
     said, status = doubting.ctl("plugins", "load", doubting.plugin)
     holds(status == 0 and "certificate" in said, said)
     equal(doubting.code("u", "p"), 3)
+
+
+@case()
+def a_certificate_for_the_server(context):
+    """One that it demands, beside the password: no other's, and not none."""
+    postgres = context.lab.postgres
+    postgres.sql("INSERT INTO mqtt_user (username, password) VALUES ('u', 'p')")
+
+    def rig(name):
+        shown = name and {
+            "ssl_opts__certfile": f"{postgres.data}/{name}.crt",
+            "ssl_opts__keyfile": f"{postgres.data}/{name}.key",
+        }
+        keys = {"ssl": "true", "ssl_opts__cacertfile": postgres.ca, "username": "certified"}
+        return Rig(context, **keys, **(shown or {}))
+
+    known = rig("certified").load()
+    equal([known.code("u", "p"), known.code("u", "x")], [0, 4])
+    used = "SELECT DISTINCT client_dn FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+    equal(postgres.sql(used + "WHERE application_name = 'ringmq'"), "/CN=certified")
+    for name, why in [("another", "authentication failed"), (None, "valid client certificate")]:
+        other = rig(name)
+        said, status = other.ctl("plugins", "load", other.plugin)
+        holds(status == 0 and why in said, said)
+        equal(other.code("u", "p"), 3)
+        holds(name is None or "CN mismatch" in postgres.log(), postgres.log())
+    half = rig("certified")
+    half.rewrite(ssl_opts__keyfile=None)
+    said, status = half.ctl("plugins", "load", half.plugin)
+    holds(status == 1 and "ssl_opts.certfile and ssl_opts.keyfile go together" in said, said)
 
 
 @case((True, "t"), (False, "f"))

@@ -99,7 +99,8 @@ class Scram(wire.Client):
 
 def add(rig, name, password, *flags):
     command = [rig.binary, "ctl", "users", "add", name, *flags, "--data", rig.data]
-    subprocess.run(command, input=password, text=True, check=True, timeout=PATIENCE_S)
+    done = subprocess.run(command, input=password, text=True, capture_output=True, timeout=PATIENCE_S)
+    equal((done.stdout, done.returncode), ("ok\n", 0))
 
 
 @case()

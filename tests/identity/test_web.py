@@ -6,6 +6,7 @@ import urllib.parse
 
 from rig import Rig
 from suite import case, equal, holds
+from test_scram import add
 from test_tokens import Service
 
 RULES = [{"permission": "allow", "action": "publish", "topic": "a/#"}]
@@ -30,6 +31,8 @@ def verdict(said):
             return 200, "{"
         case "down":
             return 503, ""
+        case name if name.isdecimal():
+            return int(name), json.dumps({"result": "allow"})
     return 401, ""
 
 
@@ -77,6 +80,22 @@ def what_is_no_answer_is_no_verdict(context):
     holds(client.code == 3 and client.took < 3, (client.code, client.took))
     service.answer = as_json
     rig.wait_code(0, "u", "p", within=5)
+
+
+@case()
+def each_status_has_its_meaning(context):
+    service = Service(context, as_json)
+    rig = Rig(context, "auth_http", auth_req=service.url, settings='[auth]\nchain = "http,users"\n').load()
+    # Who is not known to the service may be known to the next.
+    add(rig, "404", "p")
+    for status, code in [("204", 0), ("299", 0), ("400", 4), ("403", 4), ("410", 4), ("422", 4)]:
+        equal((status, rig.code(status, "p")), (status, code))
+    equal([rig.code("404", "p"), rig.code("404", "x"), rig.code("401", "p")], [0, 4, 4])
+    rig.wait_log("status 4.., taken for a user that the service does not know")
+    for status in ("301", "405", "407", "429", "500"):
+        equal((status, rig.code(status, "p")), (status, 3))
+        # None is down for it.
+        equal(rig.code("u", "p"), 0)
 
 
 @case()

@@ -29,18 +29,26 @@ class Closed(Exception):
 
 
 class Client:
-    """One connection; `code` is what CONNACK said, and none when there was no CONNACK."""
+    """One connection; `code` is what CONNACK said, and none when there was no CONNACK.
 
-    def __init__(self, context, port, client_id, username=None, password=None, v5=False):
+    `stays`: what was subscribed to is there when the client comes back; before MQTT 5. `will`: a
+    topic."""
+
+    def __init__(
+        self, context, port, client_id, username=None, password=None, v5=False, stays=False, will=None
+    ):
         self.v5 = v5
         self.began = time.monotonic()
         self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
         context.callback(self.socket.close)
         self.buffer = b""
         self.messages = []
-        flags = 2 | (128 if username is not None else 0) | (64 if password is not None else 0)
+        flags = (0 if stays else 2) | (4 if will is not None else 0)
+        flags |= (128 if username is not None else 0) | (64 if password is not None else 0)
         body = text("MQTT") + bytes([5 if v5 else 4, flags]) + struct.pack("!H", 60)
         body += (self._properties() if v5 else b"") + text(client_id)
+        if will is not None:
+            body += (b"\0" if v5 else b"") + text(will) + text("will")
         body += b"".join(text(part) for part in (username, password) if part is not None)
         self.socket.sendall(packet(CONNECT, body))
         try:
@@ -87,6 +95,11 @@ class Client:
             return reason
         except TimeoutError:
             raise AssertionError(f"still connected after {within} s") from None
+
+    def disconnect(self):
+        """Says goodbye, and waits until the broker has heard it."""
+        self.socket.sendall(packet(DISCONNECT, b""))
+        self.wait_end()
 
     def close(self):
         self.socket.close()

@@ -89,7 +89,7 @@ fn brief(envelope: &Envelope) -> String {
         }
         Envelope::Stored { wait } => format!("Stored {wait}"),
         Envelope::Packed(pack) => {
-            let packed: Vec<String> = pack.iter().map(show).collect();
+            let packed: Vec<String> = pack.iter().map(|(content, _)| show(content)).collect();
             format!("Packed {packed:?}")
         }
         Envelope::Retain(m) => format!("Retain {}", message(m)),
@@ -106,6 +106,8 @@ fn brief(envelope: &Envelope) -> String {
             let what = match change.change {
                 Membership::Join { .. } => "joins",
                 Membership::Leave => "leaves",
+                Membership::HasRoom(true) => "has room in",
+                Membership::HasRoom(false) => "has no room in",
                 Membership::Connected(true) => "is back in",
                 Membership::Connected(false) => "is away from",
             };

@@ -38,7 +38,7 @@ impl Outgoing<'_> {
             forwarded: Forwarded::from_stored(self.properties),
             payload_len: first.len() + second.len(),
         };
-        head.encode(version, out);
+        assert!(head.encode(version, out), "no packet holds more");
         out.extend_from_slice(first);
         out.extend_from_slice(second);
     }

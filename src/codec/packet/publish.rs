@@ -6,7 +6,7 @@ use crate::codec::forwarded::{Forwarded, SubscriptionIds, is_forwarded};
 use crate::codec::property::{Properties, Property, id};
 use crate::codec::reader::Reader;
 use crate::codec::version::QoS;
-use crate::codec::writer::{encode_varint, varint_len};
+use crate::codec::writer::{VARINT_MAX, encode_varint, varint_len};
 
 /// A PUBLISH, borrowed from the read buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +126,9 @@ impl<'a> Publish<'a> {
             forwarded: self.properties,
             payload_len: self.payload.len(),
         };
-        head.encode(version, out);
-        out.extend_from_slice(self.payload);
+        if head.encode(version, out) {
+            out.extend_from_slice(self.payload);
+        }
     }
 }
 
@@ -170,9 +171,10 @@ impl PublishHead<'_> {
     /// Appends everything up to the payload, and reserves room for the payload.
     ///
     /// Lengths are added up beforehand, so that nothing is moved and the buffer grows at most
-    /// once. The topic has at most 65,535 bytes, the packet at most 268,435,455.
+    /// once. The topic has at most 65,535 bytes. False, and nothing is appended: the packet would
+    /// have a Remaining Length of more than 268,435,455, which it cannot say.
     #[inline]
-    pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
+    pub fn encode(&self, version: Version, out: &mut Vec<u8>) -> bool {
         debug_assert!(self.topic.len() <= super::super::topic::BYTES_MAX);
         let id_len = 2 * usize::from(self.qos != QoS::AtMostOnce);
         let is_v5 = version == Version::V5;
@@ -182,6 +184,9 @@ impl PublishHead<'_> {
             false => 0,
         };
         let remaining = 2 + self.topic.len() + id_len + properties_size + self.payload_len;
+        if remaining > VARINT_MAX {
+            return false;
+        }
         let (length, width) = encode_varint(remaining);
         out.reserve(1 + width + remaining);
         self.put_fixed_header(length, width, out);
@@ -194,6 +199,7 @@ impl PublishHead<'_> {
             0 => {}
             _ => self.put_properties(properties_len, out),
         }
+        true
     }
 
     /// First byte, Remaining Length and the topic's length, in one copy.
@@ -245,6 +251,25 @@ mod tests {
         0x09, 0, 3, 1, 2, 3, // correlation data
         b'h', b'i',
     ];
+
+    #[test]
+    fn what_would_be_longer_than_a_packet_is_not_begun() {
+        let head = PublishHead {
+            topic: "t",
+            qos: QoS::AtMostOnce,
+            retain: false,
+            dup: false,
+            packet_id: 0,
+            message_expiry_s: None,
+            topic_alias: None,
+            subscription_ids: &[1, 2, 3],
+            forwarded: Forwarded::from_stored(&[]),
+            payload_len: VARINT_MAX - 3 - 6,
+        };
+        let mut out = vec![7];
+        assert!(!head.encode(Version::V5, &mut out));
+        assert_eq!(out, [7]);
+    }
 
     #[test]
     fn properties_to_forward_are_set_apart() {

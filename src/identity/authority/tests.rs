@@ -4,7 +4,7 @@ use super::super::chain::number_of;
 use super::super::source::Reach;
 use super::super::source::tests::question;
 use super::*;
-use crate::auth::Whom;
+use crate::auth::{Voucher, Whom};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::sync::atomic::AtomicUsize;
 
@@ -131,7 +131,10 @@ fn allow() -> Judgement {
 /// What the gate says of somebody whom the source "users" let in: it is the one that vouches.
 fn admitted() -> Verdict {
     Verdict::Allow(Grant {
-        voucher: number_of("users"),
+        voucher: Voucher {
+            source: number_of("users"),
+            ..Voucher::default()
+        },
         ..Grant::default()
     })
 }
@@ -404,7 +407,7 @@ fn a_listener_may_be_stricter_or_open() {
 fn recheck(attempt: u32) -> AuthRequest {
     let mut asked = question("u", "p", "c");
     (asked.attempt, asked.step, asked.password) = (attempt, AuthStep::Recheck, None);
-    asked.voucher = number_of("users");
+    asked.voucher.source = number_of("users");
     asked
 }
 
@@ -451,7 +454,7 @@ fn many_who_are_in_do_not_hold_up_who_comes() {
 fn who_cannot_be_asked_about_stays() {
     let world = world(options());
     let mut asked = recheck(1);
-    asked.voucher = number_of("jwt");
+    asked.voucher.source = number_of("jwt");
     world.gate.put(asked).unwrap();
     assert_eq!(world.hear(), Heard::Verdict(1, Verdict::Stay));
 }

@@ -5,7 +5,9 @@
 //! is held off longer after each hold, up to a bound. Connects are counted by client id.
 
 use crate::auth::AuthRequest;
+use crate::auth::scram::{self, First, Pending};
 use crate::limits::GUARD_ENTRIES_MAX;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -142,8 +144,9 @@ impl Pace {
     }
 
     fn user(&self, request: &AuthRequest) -> u64 {
+        let name = claimed(request);
         self.hasher
-            .hash_one((1u8, request.peer.ip(), request.username.as_deref()))
+            .hash_one((1u8, request.peer.ip(), name.as_deref()))
     }
 
     fn address(&self, ip: IpAddr) -> u64 {
@@ -165,10 +168,26 @@ impl Pace {
     }
 }
 
+/// Who a client says it is. In SCRAM that stands in its first message, and user names of CONNECT
+/// count for nothing: whoever gave another there each time would guess as often as it likes.
+fn claimed(request: &AuthRequest) -> Option<Cow<'_, str>> {
+    let given = request.username.as_deref().map(Cow::from);
+    if request.method.as_deref() != Some(scram::METHOD) {
+        return given;
+    }
+    let name = match (&request.state, &request.data) {
+        (Some(state), _) => Pending::restore(state).map(|pending| pending.name),
+        (None, Some(data)) => First::parse(data).ok().map(|first| first.name),
+        (None, None) => None,
+    };
+    name.map(Cow::from).or(given)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::source::tests::question;
     use super::*;
+    use crate::auth::scram::Credential;
 
     fn pace() -> Pace {
         Pace::new(PaceOptions {
@@ -206,6 +225,31 @@ mod tests {
             pace.failed(&asked, now);
         }
         assert!(!pace.is_held(&asked, now));
+    }
+
+    #[test]
+    fn scram_counts_for_the_name_in_its_messages() {
+        let pace = pace();
+        let now = Instant::now();
+        let mut first = question("claims another", "", "c");
+        first.password = None;
+        first.method = Some(scram::METHOD.into());
+        first.data = Some(b"n,,n=u,r=nonce"[..].into());
+        let parsed = First::parse(b"n,,n=u,r=nonce").expect("a first message");
+        let (_, pending) = parsed.challenge(&Credential::of("p", b"salt", 1), "more");
+        let mut last = first.clone();
+        (last.data, last.state) = (Some(b"c=biws"[..].into()), Some(pending.keep()));
+        for i in 0..4 {
+            last.username = Some(i.to_string().into());
+            assert!(!pace.is_held(&last, now) && !pace.is_held(&first, now));
+            pace.failed(&last, now);
+        }
+        assert!(pace.is_held(&last, now) && pace.is_held(&first, now));
+        assert!(pace.is_held(&question("u", "p", "c"), now), "by password");
+        first.data = Some(b"n,,n=v,r=nonce"[..].into());
+        assert!(!pace.is_held(&first, now));
+        pace.succeeded(&last);
+        assert!(!pace.is_held(&question("u", "p", "c"), now));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What a service answers.
 //!
-//! A status of 2xx lets in, 4xx does not, and anything else is no answer. A body says more: JSON
-//! with `result` (`allow`, `deny`, `ignore`), `is_superuser`, `acl` (rules), `expires_at` (seconds
-//! since the Unix epoch); or, as for emqttd, the one word `ignore`.
+//! A status of 2xx lets in; 400, 401, 403 and those about what the client said do not; 404 and 410
+//! say that there is nobody of that name; anything else is no answer. With 2xx the body says more:
+//! JSON with `result` (`allow`, `deny`, `ignore`), `is_superuser`, `acl` (rules), `expires_at`
+//! (seconds since the Unix epoch); or, as for emqttd, the one word `ignore`.
 
 use std::sync::Arc;
 
@@ -18,9 +19,20 @@ pub fn judge(status: u16, body: &[u8]) -> Judgement {
     let refused = Judgement::Deny(ReasonCode::BadUserNameOrPassword);
     match status {
         200..=299 => {}
-        // Not about the client: it asked too much, or too slowly.
-        408 | 425 | 429 => return Judgement::Unavailable(format!("status {status}")),
-        400..=499 => return refused,
+        400 | 401 | 403 => return refused,
+        // What this client said is too long or makes no sense. Were it no answer, whoever says such
+        // things could have the service taken for one that is down.
+        413 | 414 | 422 | 431 => return refused,
+        404 | 410 => {
+            // The whole service may be elsewhere, and nobody would see why all are refused.
+            crate::log_limited!(
+                info,
+                1,
+                "http: status {status}, taken for a user that the service does not know"
+            );
+            return Judgement::Next;
+        }
+        // Not about the client: where we ask, how, or how fast.
         _ => return Judgement::Unavailable(format!("status {status}")),
     }
     let body = body.trim_ascii();
@@ -90,8 +102,13 @@ mod tests {
         assert_eq!(judge(204, b""), plain());
         assert_eq!(judge(200, b"ok"), plain());
         assert_eq!(judge(200, b" ignore\n"), Judgement::Next);
-        assert_eq!(judge(401, b"ignore"), REFUSED);
-        for status in [100, 302, 408, 429, 500, 503] {
+        for status in [400, 401, 403, 413, 414, 422, 431] {
+            assert_eq!(judge(status, b"ignore"), REFUSED);
+        }
+        for status in [404, 410] {
+            assert_eq!(judge(status, br#"{"result":"allow"}"#), Judgement::Next);
+        }
+        for status in [100, 302, 402, 405, 407, 408, 415, 429, 500, 503] {
             let judged = judge(status, b"{\"result\":\"allow\"}");
             assert!(matches!(judged, Judgement::Unavailable(_)), "{status}");
         }

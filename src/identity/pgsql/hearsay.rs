@@ -22,6 +22,14 @@ const WATCHED: &str = "select n.nspname::text, c.relname::text from pg_trigger t
 const FUNCTIONS: &str = "select distinct p.proname::text from pg_proc p \
     join pg_namespace n on n.oid = p.pronamespace where p.provolatile <> 'i' \
     and n.nspname not in ('pg_catalog', 'information_schema')";
+/// Operators that are such functions, and types that such a function casts to. No plan shows a cast
+/// that nobody wrote, so it counts whether or not a query has it.
+const OPERATORS: &str = "select distinct o.oprname::text from pg_operator o \
+    join pg_proc p on p.oid = o.oprcode join pg_namespace n on n.oid = p.pronamespace \
+    where p.provolatile <> 'i' and n.nspname not in ('pg_catalog', 'information_schema')";
+const CASTS: &str = "select distinct format_type(c.casttarget, null) from pg_cast c \
+    join pg_proc p on p.oid = c.castfunc join pg_namespace n on n.oid = p.pronamespace \
+    where p.provolatile <> 'i' and n.nspname not in ('pg_catalog', 'information_schema')";
 /// A plan for any value, which leaves out no table because of a certain one: PostgreSQL 12 has it.
 const ANY_VALUE: &str = "set plan_cache_mode = force_generic_plan";
 
@@ -55,10 +63,12 @@ fn look(
         )
     });
     let watched: BTreeSet<(String, String)> = watched.collect();
-    let functions: Vec<String> = rows(session, FUNCTIONS, deadline)?
-        .into_iter()
-        .filter_map(|row| row.into_iter().next().flatten())
-        .collect();
+    let functions = names(session, FUNCTIONS, deadline)?;
+    let operators = names(session, OPERATORS, deadline)?;
+    if let Some(name) = names(session, CASTS, deadline)?.first() {
+        let what = format!("what is cast to {name} goes through a function");
+        return Ok(Some(what));
+    }
     rows(session, ANY_VALUE, deadline)?;
     for (key, sql, variables) in read_queries(options) {
         let prepare = format!("prepare ringmq_look as {sql}");
@@ -75,6 +85,9 @@ fn look(
         let plan = serde_json::from_str(&plan.unwrap_or_default()).unwrap_or(Value::Null);
         if let Some(name) = functions.iter().find(|name| calls(&plan, name)) {
             return Ok(Some(format!("auth.pgsql.{key} calls {name}()")));
+        }
+        if let Some(name) = operators.iter().find(|name| has_operator(&plan, name)) {
+            return Ok(Some(format!("auth.pgsql.{key} has the operator {name}")));
         }
         if asks_for_the_time(&plan) {
             return Ok(Some(format!(
@@ -116,6 +129,14 @@ fn rows(session: &mut Session, sql: &str, deadline: Instant) -> Result<Vec<Cells
     Ok(rows)
 }
 
+/// The first column.
+fn names(session: &mut Session, sql: &str, deadline: Instant) -> Result<Vec<String>, Failure> {
+    let rows = rows(session, sql, deadline)?.into_iter();
+    Ok(rows
+        .filter_map(|row| row.into_iter().next().flatten())
+        .collect())
+}
+
 /// The tables, and what else rows come from, in a plan as JSON: schema and name.
 fn read_by(plan: &Value) -> BTreeSet<(String, String)> {
     let sources = within(plan).into_iter().filter_map(|value| {
@@ -140,6 +161,16 @@ fn calls(plan: &Value, name: &str) -> bool {
     };
     let all = within(plan);
     all.iter().any(|value| value.as_str().is_some_and(is_call))
+}
+
+/// Whether an expression in a plan has an operator of this name, anybody's: `a ==> b`, `(!! a)`,
+/// `a OPERATOR(public.==>) b`.
+fn has_operator(plan: &Value, name: &str) -> bool {
+    let of_schema = format!(".{name})");
+    let is_it = |word: &str| word.trim_start_matches('(') == name || word.ends_with(&of_schema);
+    let has = |text: &str| text.split_ascii_whitespace().any(is_it);
+    let all = within(plan);
+    all.iter().any(|value| value.as_str().is_some_and(has))
 }
 
 /// Whether an expression in a plan may have another value though no row has changed.
@@ -201,6 +232,19 @@ mod tests {
             ]
         );
         assert!(read_by(&Value::Null).is_empty());
+    }
+
+    #[test]
+    fn operators_are_found_by_their_whole_name() {
+        let plan = serde_json::json!([{"Plan": {
+            "Filter": "((name ==> true) AND (!! paid))",
+            "Output": ["(a OPERATOR(public.@>) 'x = y'::text)"]}}]);
+        for name in ["==>", "!!", "@>"] {
+            assert!(has_operator(&plan, name), "{name}");
+        }
+        for name in ["==", ">", "!", "@", "<@"] {
+            assert!(!has_operator(&plan, name), "{name}");
+        }
     }
 
     #[test]

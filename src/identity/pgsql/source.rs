@@ -1,7 +1,8 @@
 //! PostgreSQL as a source of identities: the questions that a client costs, and what comes of the
 //! answers.
 
-use std::sync::{Arc, OnceLock};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Instant;
 
 use super::failure::Failure;
@@ -17,6 +18,10 @@ use crate::codec::ReasonCode;
 use crate::identity::hashing::verify;
 use crate::identity::{Ear, Judgement, Reach, Remember, Scope, Source};
 use crate::limits::ACL_RULES_MAX;
+
+/// Of the process, so that clients stay whose plug-in is loaded anew. Nobody who knows what is
+/// stored can look for another text that has the same fingerprint.
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The source; shared by the threads that ask it.
 pub struct Pgsql {
@@ -115,10 +120,12 @@ impl Pgsql {
         }
     }
 
-    /// Whether it is the user's password; nobody looks when there was none to show.
+    /// Whether it is the user's password; of a client that is in, whether what is stored is what
+    /// it was let in by.
     fn is_right(&self, user: &User, request: &AuthRequest) -> bool {
         if request.step == AuthStep::Recheck {
-            return true;
+            let stored = request.voucher.stored;
+            return stored == <[u8; 3]>::default() || stored == self.fingerprint(user);
         }
         let (Some(shown), Some(stored)) = (&request.password, &user.password) else {
             return false;
@@ -128,7 +135,19 @@ impl Pgsql {
             self.sample.get_or_init(sample);
         }
         let salt = user.salt.as_deref();
-        verify(self.options.password_hash, shown, stored, salt)
+        let format = self.options.password_hash;
+        let is_right = verify(format, shown, stored, salt);
+        if !is_right && let Some(why) = format.mistake(stored) {
+            let name = request.username.as_deref().unwrap_or_default();
+            crate::log_limited!(
+                warn,
+                1,
+                "{}: what is stored as the password of {name:?} is no {format}, so none is right: \
+                 {why}",
+                self.health.name()
+            );
+        }
+        is_right
     }
 
     fn conclude(
@@ -138,9 +157,12 @@ impl Pgsql {
         values: Values<'_>,
     ) -> Result<Judgement, Failure> {
         if !self.is_right(user, request) {
-            return Ok(Judgement::Deny(ReasonCode::BadUserNameOrPassword));
+            return Ok(Judgement::Deny(match request.step {
+                AuthStep::Recheck => ReasonCode::NotAuthorized,
+                _ => ReasonCode::BadUserNameOrPassword,
+            }));
         }
-        let grant = match self.mirrored(user, values) {
+        let mut grant = match self.mirrored(user, values) {
             Some(grant) => grant,
             None => self.pool.with(|session, deadline| {
                 let is_superuser = match &self.options.super_query {
@@ -161,8 +183,17 @@ impl Pgsql {
                 })
             })?,
         };
+        grant.voucher.stored = self.fingerprint(user);
         let remember = Remember::WhileHeard(self.scope, self.ear.clone());
         Ok(Judgement::Allow(grant, remember))
+    }
+
+    /// What is stored of a user, and is looked at when it connects, in three bytes; never zeros.
+    fn fingerprint(&self, user: &User) -> [u8; 3] {
+        let salt = user.salt.as_deref().unwrap_or_default();
+        let salt = self.options.password_hash.has_salt().then_some(salt);
+        let [a, b, c, ..] = KEY.hash_one((&user.password, salt)).to_le_bytes();
+        [a | u8::from((a, b, c) == (0, 0, 0)), b, c]
     }
 
     fn mirrored(&self, user: &User, values: Values<'_>) -> Option<Grant> {

@@ -223,6 +223,7 @@ impl Pair {
 
 fn member(client: u32) -> Member {
     Member {
+        has_room: true,
         shard: 9,
         connected: true,
         client: ClientKey(client),

@@ -1,255 +1,327 @@
-//! What is beyond a limit, who hears of it, and under which reason it is counted.
+//! What one client can take of what all share, and what its limits cost the others.
 
 use super::*;
+use crate::message::{Content, NEVER_MS};
+use crate::routing::{Directory, group_owner};
+use crate::shard::mail::{MailRoute, PostOffice};
 
-impl Broker {
-    fn limited(change: impl Fn(&mut Options)) -> Broker {
-        let mut options = Options {
-            presence: false,
-            ..Options::default()
-        };
-        change(&mut options);
-        Broker::new(options)
-    }
-
-    /// All that was refused since the last time.
-    fn refused(&mut self) -> Vec<(&'static str, u64)> {
-        let refused = std::mem::take(&mut self.shard.counters.refused);
-        let named = Refusal::ALL.map(|why| (why.name(), refused[why as usize]));
-        named.into_iter().filter(|(_, n)| *n > 0).collect()
-    }
-
-    /// The reason in SUBACK.
-    fn subscribe(&mut self, conn: u32, filter: &str) -> u8 {
-        let told = self.say(conn, &subscribe(filter, 1));
-        assert_eq!(told[0], 0x90);
-        told[5]
-    }
-
-    /// CONNECT of a client that is named by a letter, with a session that stays; the whole CONNACK.
-    fn try_connect(&mut self, conn: u32, name: u8, properties: &[u8]) -> Vec<u8> {
-        let peer = Peer::plain("127.0.0.1:1".parse().expect("an address"), 0);
-        let conn = ConnId(conn);
-        self.step(Input::Closed { conn });
-        self.step(Input::Opened { conn, peer });
-        let mut packet = vec![0x10, 14 + properties.len() as u8, 0, 4];
-        packet.extend(b"MQTT\x05\x00\x00\x0a");
-        packet.push(properties.len() as u8);
-        packet.extend(properties);
-        packet.extend([0, 1, name]);
-        self.say(conn.0, &packet)
-    }
+/// RECEIVE MAXIMUM as a property of CONNECT.
+const fn receive_maximum(of: u8) -> [u8; 3] {
+    [0x21, 0, of]
 }
 
-const STAYS: &[u8] = &[0x11, 0, 0, 0x03, 0xe8];
-
-#[test]
-fn filters_beyond_the_limits_are_refused_each_under_its_reason() {
-    let mut broker = Broker::limited(|options| {
-        options.mqtt.topic_levels_max = 3;
-        options.mqtt.topic_bytes_max = 16;
-    });
-    broker.connect(1, b'a', true, &[]);
-    for (filter, told, why) in [
-        ("a/b/c", 1, None),
-        ("a/b/c/d", 0x8f, Some("topic_levels")),
-        ("/b/#", 1, None),
-        ("0123456789abcdef", 1, None),
-        ("0123456789abcdefg", 0x8f, Some("topic_length")),
-        ("$share/0123456789abcdef/t", 1, None),
-        ("$share/0123456789abcdefg/t", 0x8f, Some("topic_length")),
-        ("$share/g/a/b/c/d", 0x8f, Some("topic_levels")),
-        ("a/#/b", 0x8f, Some("filter_invalid")),
-    ] {
-        assert_eq!(broker.subscribe(1, filter), told, "{filter}");
-        let counted: Vec<_> = why.map(|why| (why, 1)).into_iter().collect();
-        assert_eq!(broker.refused(), counted, "{filter}");
-    }
-    broker.reload(|options| {
-        options.mqtt.wildcard_available = false;
-        options.mqtt.shared_available = false;
-    });
-    broker.connect(2, b'b', true, &[]);
-    assert_eq!(broker.subscribe(2, "a/+"), 0xa2);
-    assert_eq!(broker.subscribe(2, "$share/g/t"), 0x9e);
-    assert_eq!(broker.refused(), [("not_available", 2)]);
+fn dropped(broker: &Broker, why: Drop) -> u64 {
+    broker.shard.counters().ledger.dropped[why as usize]
 }
 
-#[test]
-fn topic_names_beyond_the_limits_end_the_connection_each_under_its_reason() {
-    let mut broker = Broker::limited(|options| {
-        options.mqtt.topic_levels_max = 3;
-        options.mqtt.topic_bytes_max = 16;
-    });
-    for (topic, why) in [
-        ("a/b/c", None),
-        ("a/b/c/d", Some("topic_levels")),
-        ("0123456789abcdef", None),
-        ("0123456789abcdefg", Some("topic_length")),
-    ] {
-        broker.connect(1, b'a', true, &[]);
-        let told = broker.say(1, &qos1(topic, 1, false, b"x"));
-        match why {
-            None => assert_eq!(told, [0x40, 3, 0, 1, 0x10], "{topic}"),
-            Some(_) => assert_eq!((told[0], told[2]), (0xe0, 0x90), "{topic}"),
-        }
-        let counted: Vec<_> = why.map(|why| (why, 1)).into_iter().collect();
-        assert_eq!(broker.refused(), counted, "{topic}");
-    }
-}
-
-#[test]
-fn topic_limits_hold_at_once_and_what_connack_told_of_the_session_stays() {
-    let mut broker = Broker::limited(|options| options.mqtt.session_expiry_max_s = 500);
-    // Told 500, where it asked for 1000.
-    let told = broker.try_connect(1, b'a', STAYS);
-    assert!(told.windows(5).any(|w| w == [0x11, 0, 0, 0x01, 0xf4]));
-    broker.reload(|options| {
-        options.mqtt.session_expiry_max_s = 0;
-        options.mqtt.topic_levels_max = 1;
-    });
-    assert_eq!(broker.subscribe(1, "a/b"), 0x8f);
-    // DISCONNECT that asks for 400 seconds.
-    broker.say(1, &[0xe0, 7, 0, 5, 0x11, 0, 0, 0x01, 0x90]);
-    broker.step(Input::Closed { conn: ConnId(1) });
-    let client = broker.shard.client("a").expect("its session stays");
-    assert_eq!(client.session_expiry_s, 400);
-}
-
-#[test]
-fn a_window_that_shrinks_holds_at_once() {
-    let mut broker = Broker::limited(|_| {});
-    broker.connect(1, b'a', true, &[]);
-    assert_eq!(broker.subscribe(1, "t"), 1);
-    broker.connect(2, b'b', true, &[]);
-    broker.reload(|options| options.mqtt.inflight_max = 1);
-    for id in [1, 2] {
-        broker.say(2, &qos1("t", id, false, b"x"));
-    }
-    let told = broker.told(1);
-    let first = published(&told);
-    assert_eq!(first.len(), 1, "{first:?}");
-    let told = broker.say(1, &[0x40, 2, 0, first[0].1]);
-    assert_eq!(published(&told).len(), 1);
-}
-
-#[test]
-fn what_is_granted_is_what_connack_announced() {
-    let mut broker = Broker::limited(|_| {});
-    broker.connect(1, b'a', true, &[]);
-    broker.reload(|options| options.mqtt.maximum_qos = QoS::AtMostOnce);
-    assert_eq!(broker.say(1, &subscribe("t", 2))[5], 2);
-    broker.connect(2, b'b', true, &[]);
-    assert_eq!(broker.say(2, &subscribe("t", 2))[5], 0);
-}
-
-#[test]
-fn disconnect_may_set_an_expiry_where_connect_asked_for_one_whatever_was_granted() {
-    let mut broker = Broker::limited(|options| options.mqtt.session_expiry_max_s = 0);
-    let asks = [0xe0, 7, 0, 5, 0x11, 0, 0, 0x03, 0xe8];
-    broker.try_connect(1, b'a', STAYS);
-    assert!(broker.say(1, &asks).is_empty());
-    broker.try_connect(1, b'b', &[]);
-    let told = broker.say(1, &asks);
-    assert_eq!((told[0], told[2]), (0xe0, 0x82));
-}
-
-#[test]
-fn sessions_have_a_quota() {
-    let mut broker = Broker::limited(|options| options.limits.sessions_max = 2);
-    for (conn, name) in [(1, b'a'), (2, b'b')] {
-        assert_eq!(broker.try_connect(conn, name, STAYS)[3], 0);
-    }
-    broker.say(2, &[0xe0, 0]);
-    let told = broker.try_connect(3, b'c', STAYS);
-    assert_eq!((told[0], told[3]), (0x20, 0x97));
-    assert_eq!(broker.refused(), [("session_quota", 1)]);
-    // Whoever has one comes back to it, and one that ends makes room.
-    assert_eq!(broker.try_connect(2, b'b', STAYS)[2..4], [1, 0]);
-    broker.say(2, &[0xe0, 7, 0, 5, 0x11, 0, 0, 0, 0]);
-    assert_eq!(broker.try_connect(3, b'c', STAYS)[2..4], [0, 0]);
-    assert_eq!(broker.refused(), []);
-}
-
-#[test]
-fn a_client_has_a_quota_of_subscriptions_shared_ones_included() {
-    let mut broker = Broker::limited(|options| options.limits.subscriptions_max = 2);
-    broker.connect(1, b'a', true, &[]);
-    assert_eq!(broker.subscribe(1, "a"), 1);
-    assert_eq!(broker.subscribe(1, "$share/g/b"), 1);
-    assert_eq!(broker.shard.stats().subscriptions, 2);
-    for filter in ["c", "$share/g/c"] {
-        assert_eq!(broker.subscribe(1, filter), 0x97, "{filter}");
-        assert_eq!(broker.refused(), [("subscription_quota", 1)]);
-    }
-    // Those that it has may be changed, and one that is left makes room.
-    assert_eq!(broker.subscribe(1, "a"), 1);
-    assert_eq!(broker.subscribe(1, "$share/g/b"), 1);
-    broker.say(1, &[0xa2, 6, 0, 1, 0, 0, 1, b'a']);
-    assert_eq!(broker.shard.stats().subscriptions, 1);
-    assert_eq!(broker.subscribe(1, "c"), 1);
-    assert_eq!(broker.refused(), []);
-}
-
-#[test]
-fn a_packet_that_is_too_large_is_counted_as_that() {
-    let mut broker = Broker::limited(|options| options.mqtt.packet_bytes_max = 1024);
-    broker.connect(1, b'a', true, &[]);
-    let whole = |payload: usize| {
-        // Remaining Length of two bytes.
-        let len = payload + 3;
-        let mut packet = vec![0x30, len as u8 | 0x80, (len >> 7) as u8, 0, 1, b't'];
-        packet.resize(packet.len() + payload, 0);
-        packet
+/// A message of the broker itself, as large as it may be.
+fn message(topic: &str, len: usize) -> Message {
+    let content = Content {
+        topic,
+        payload: &vec![b'x'; len],
+        properties: crate::codec::Forwarded::from_stored(&[]),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        expires_ms: NEVER_MS,
     };
-    assert!(broker.say(1, &whole(1024 - 6)).len() < 2);
-    let told = broker.say(1, &whole(1024 - 5));
-    assert_eq!((told[0], told[2]), (0xe0, 0x95));
-    assert_eq!(broker.refused(), [("packet_too_large", 1)]);
+    Message::copy_of(&content, &mut Vec::new())
 }
 
 #[test]
-fn silence_is_cut_after_as_many_tenths_of_the_keep_alive() {
-    for tenths in [15, 30] {
-        let mut broker = Broker::limited(|options| options.mqtt.keep_alive_tenths = tenths);
-        // A keep alive of ten seconds.
-        broker.try_connect(1, b'a', &[]);
-        let mut is_cut_at = |ms: u64| {
-            broker.ms = 1_000_000 + ms;
-            while broker
-                .shard
-                .next_deadline_ms()
-                .is_some_and(|due| due <= broker.ms)
-            {
-                broker.step(Input::Tick);
-            }
-            broker.told(1).starts_with(&[0xe0])
-        };
-        let due = u64::from(tenths) * 1000;
-        assert!(!is_cut_at(due - 1));
-        assert!(is_cut_at(due + 500));
-        assert_eq!(broker.refused(), [("keep_alive_timeout", 1)]);
-    }
-}
-
-#[test]
-fn retained_messages_have_a_budget_of_bytes() {
-    let payload = [b'x'; 100];
-    let mut broker = Broker::limited(|_| {});
-    broker.connect(1, b'a', true, &[]);
-    for topic in ["r/0", "r/1"] {
-        broker.say(1, &qos1(topic, 1, true, &payload));
-    }
-    let of_two = broker.shard.stats().retained_bytes;
-    let mut broker = Broker::limited(|options| options.limits.retained_bytes_max = of_two);
+fn who_subscribes_again_and_again_has_one_way_to_the_retained_messages() {
+    let mut broker = Broker::new(Options::default());
     broker.connect(1, b'a', true, &[]);
     for topic in ["r/0", "r/1", "r/2"] {
-        broker.say(1, &qos1(topic, 1, true, &payload));
+        broker.say(1, &qos1(topic, 1, true, b"R"));
     }
-    let stats = broker.shard.stats();
-    assert_eq!((stats.retained, stats.retained_bytes), (2, of_two));
-    assert_eq!(broker.refused(), [("retained_quota", 1)]);
-    // One that takes no more than what it replaces.
-    broker.say(1, &qos1("r/1", 1, true, &payload));
-    assert_eq!(broker.refused(), []);
+    broker.connect(2, b'b', true, &receive_maximum(1));
+    for _ in 0..100 {
+        assert_eq!(broker.say(2, &subscribe("r/#", 1))[0], 0x90);
+        broker.say(2, &subscribe("other/#", 1));
+    }
+    let slot = broker.shard.conns.get(2).expect("up").session;
+    let flow = broker
+        .shard
+        .sessions
+        .get(slot)
+        .and_then(|s| s.flow.as_ref());
+    let flow = flow.expect("something is under way");
+    assert!(flow.pulls.len() <= 2, "{}", flow.pulls.len());
+    // Once it takes them it gets what is there, from the start.
+    let told = broker.say(2, &[0x40, 2, 0, 1]);
+    assert_eq!(publishes(&told).len(), 1);
+    let seen = acknowledged_from(&mut broker, 2, told);
+    for topic in ["r/0", "r/1", "r/2"] {
+        assert!(seen.iter().any(|known| known == topic), "{seen:?}");
+    }
+}
+
+/// Topics that a client gets which acknowledges each message, beginning with those in `told`.
+fn acknowledged_from(broker: &mut Broker, conn: u32, mut told: Vec<u8>) -> Vec<String> {
+    let mut seen = Vec::new();
+    while let Some((topic, id)) = published(&told).pop() {
+        seen.push(topic);
+        told = broker.say(conn, &[0x40, 2, 0, id]);
+    }
+    seen
+}
+
+#[test]
+fn what_nobody_acknowledges_holds_no_more_than_what_waits() {
+    let mut options = Options::default();
+    options.limits.queue_bytes_max = 10_000;
+    options.limits.memory_budget_bytes = 100_000;
+    let mut broker = Broker::new(options);
+    broker.connect(1, b'a', true, &[]);
+    broker.say(1, &subscribe("t", 1));
+    for _ in 0..200 {
+        broker.step(Input::Publish(message("t", 1_000)));
+    }
+    // In flight and in the queue, each with one message more at most.
+    let held = broker.shard.counters().queued_bytes;
+    assert!((15_000..23_000).contains(&held), "{held}");
+
+    // The others are served as before: who is away has its queue.
+    broker.connect(2, b'b', true, &[]);
+    broker.say(2, &subscribe("u", 1));
+    broker.step(Input::Closed { conn: ConnId(2) });
+    for _ in 0..5 {
+        broker.step(Input::Publish(message("u", 1_000)));
+    }
+    assert_eq!(dropped(&broker, Drop::MemoryBudget), 0);
+}
+
+#[test]
+fn with_the_budget_spent_who_acknowledges_is_served_still() {
+    let mut options = Options::default();
+    options.limits.memory_budget_bytes = 20_000;
+    let mut broker = Broker::new(options);
+    broker.connect(1, b'a', true, &receive_maximum(1));
+    broker.say(1, &subscribe("t", 1));
+    broker.connect(2, b'b', true, &[]);
+    broker.say(2, &subscribe("u", 1));
+    for _ in 0..30 {
+        broker.step(Input::Publish(message("t", 1_000)));
+    }
+    assert!(dropped(&broker, Drop::MemoryBudget) > 0);
+    let spent = dropped(&broker, Drop::MemoryBudget);
+    for id in 1..=50 {
+        broker.step(Input::Publish(message("u", 60)));
+        assert_eq!(published(&broker.told(2)), [("u".to_owned(), id)]);
+        broker.say(2, &[0x40, 2, 0, id]);
+    }
+    // Who does not acknowledge has a few under way, and no more memory than that.
+    for _ in 0..50 {
+        broker.step(Input::Publish(message("u", 1_000)));
+    }
+    assert!(publishes_of(&broker.told(2)) <= 5);
+    assert!(dropped(&broker, Drop::MemoryBudget) >= spent + 45);
+    assert!(broker.shard.counters().queued_bytes < 30_000);
+}
+
+/// How many PUBLISH packets of QoS 1 with 1,000 bytes there are in `bytes`.
+fn publishes_of(bytes: &[u8]) -> usize {
+    bytes
+        .windows(4)
+        .filter(|four| *four == [0, 1, b'u', 0])
+        .count()
+}
+
+#[test]
+fn a_will_is_held_to_the_limits_on_topics() {
+    let mut options = Options::default();
+    options.mqtt.topic_levels_max = 4;
+    let mut broker = Broker::new(options);
+    for (topic, reason) in [("a/b/c/d", 0), ("a/b/c/d/e", 0x90)] {
+        let peer = Peer::plain("127.0.0.1:1".parse().expect("an address"), 0);
+        let conn = ConnId(1);
+        broker.step(Input::Closed { conn });
+        broker.step(Input::Opened { conn, peer });
+        let mut connect = vec![0x10, 20 + topic.len() as u8, 0, 4];
+        connect.extend(b"MQTT\x05\x06\0\0\0\0\x01w\0\0");
+        connect.push(topic.len() as u8);
+        connect.extend(topic.as_bytes());
+        connect.extend([0, 1, b'x']);
+        assert_eq!(broker.say(1, &connect)[3], reason, "{topic}");
+    }
+}
+
+#[test]
+fn a_mountpoint_makes_no_topic_longer_than_one_can_be() {
+    let mut broker = Broker::new(Options {
+        mountpoints: vec![Some("t/7/".into())],
+        ..Options::default()
+    });
+    broker.connect(1, b'a', true, &[]);
+    let longest = "x".repeat(65_535 - 4);
+    for (topic, told) in [(longest.clone(), None), (longest + "x", Some(0x90))] {
+        let len = (topic.len() as u16).to_be_bytes();
+        let mut publish = vec![0x30];
+        let remaining = 2 + topic.len() + 1;
+        publish.extend([remaining as u8 | 0x80, (remaining >> 7) as u8 | 0x80]);
+        publish.push((remaining >> 14) as u8);
+        publish.extend(len);
+        publish.extend(topic.as_bytes());
+        publish.push(0);
+        let answer = broker.say(1, &publish);
+        assert_eq!(answer.get(2).copied(), told);
+    }
+}
+
+#[test]
+fn what_has_expired_leaves_its_room_within_a_minute() {
+    let mut options = Options::default();
+    options.limits.retained_count_max = 20_000;
+    let mut broker = Broker::new(options);
+    broker.connect(1, b'a', true, &[]);
+    for at in 0..20_000 {
+        let topic = format!("r/{at:05}");
+        let mut packet = vec![0x33, 16, 0, topic.len() as u8];
+        packet.extend(topic.as_bytes());
+        packet.extend([0, 1, 5, 2, 0, 0, 0, 1, b'x']);
+        packet[1] = packet.len() as u8 - 2;
+        broker.say(1, &packet);
+    }
+    assert_eq!(broker.shard.retained.len(), 20_000);
+    let until = broker.ms + 61_000;
+    while let Some(ms) = broker.shard.next_deadline_ms().filter(|&ms| ms <= until) {
+        broker.ms = broker.ms.max(ms);
+        broker.step(Input::Tick);
+    }
+    assert_eq!(broker.shard.retained.len(), 0);
+}
+
+/// Two shards, and the mail between them.
+struct Two {
+    shards: [Broker; 2],
+    directory: Arc<Directory>,
+}
+
+struct Batches(Vec<(ShardId, Vec<Envelope>)>);
+
+impl PostOffice for Batches {
+    fn post(&mut self, to: ShardId, batch: Vec<Envelope>) {
+        self.0.push((to, batch));
+    }
+
+    fn congested(&self) -> bool {
+        false
+    }
+}
+
+impl Two {
+    fn new(change: impl Fn(&mut Options)) -> Two {
+        let directory = Arc::new(Directory::new(7));
+        let shard = |id| {
+            let mut options = Options {
+                shard: ShardId(id),
+                shards: 2,
+                ..Options::default()
+            };
+            change(&mut options);
+            let authenticator = Box::new(Everybody);
+            let directory = Some(Arc::clone(&directory));
+            Broker {
+                shard: Shard::new(options, authenticator, directory, 1),
+                fx: Effects::default(),
+                ms: 1_000_000,
+            }
+        };
+        Two {
+            shards: [shard(0), shard(1)],
+            directory: Arc::clone(&directory),
+        }
+    }
+
+    /// Carries mail until there is none.
+    fn settle(&mut self) {
+        loop {
+            let mut office = Batches(Vec::new());
+            for (id, broker) in self.shards.iter_mut().enumerate() {
+                let route = MailRoute {
+                    from: ShardId(id as u16),
+                    shards: 2,
+                    directory: &self.directory,
+                };
+                let now = Now {
+                    ms: broker.ms,
+                    unix_ms: 1_700_000_000_000,
+                };
+                while !broker.fx.mail.is_empty() {
+                    let posted = broker.fx.mail.drain(route, &mut office);
+                    broker.shard.account_posted(now, posted, &mut broker.fx);
+                }
+            }
+            if office.0.is_empty() {
+                return;
+            }
+            for (to, batch) in office.0 {
+                for envelope in batch {
+                    self.shards[usize::from(to.0)].step(Input::Envelope(envelope));
+                }
+            }
+        }
+    }
+}
+
+/// A client id of one letter that `shard` owns, other than `not`.
+fn of_shard(shard: u16, not: u8) -> u8 {
+    let is_it = |name: &u8| {
+        let name = *name;
+        let id = [name];
+        let id = std::str::from_utf8(&id).expect("a letter");
+        name != not && owner_of(id, 2) == ShardId(shard)
+    };
+    (b'a'..=b'z').find(is_it).expect("half of them are")
+}
+
+/// Messages of which a member on another shard that acknowledges none holds as many as it may: the
+/// others are dealt to the member that does, whether they come one by one or all at once.
+#[test]
+fn a_group_leaves_out_who_has_no_room_on_another_shard() {
+    for at_once in [false, true] {
+        let mut two = Two::new(|options| options.limits.queue_length_max = 10);
+        let owner = group_owner("g", "t", 2);
+        let (here, there) = (usize::from(owner), usize::from(1 - owner));
+        let stuck = of_shard(1 - owner, 0);
+        let takes = of_shard(owner, 0);
+        let publisher = of_shard(owner, takes);
+        two.shards[there].connect(1, stuck, true, &receive_maximum(4));
+        two.shards[here].connect(2, takes, true, &[]);
+        two.shards[here].connect(3, publisher, true, &[]);
+        two.shards[there].say(1, &subscribe("$share/g/t", 1));
+        two.shards[here].say(2, &subscribe("$share/g/t", 1));
+        two.settle();
+        let mut taken = 0;
+        for id in 1..=100 {
+            two.shards[here].say(3, &qos1("t", id, false, b"x"));
+            if !at_once || id == 100 {
+                two.settle();
+            }
+            for (_, id) in published(&two.shards[here].told(2)) {
+                taken += 1;
+                two.shards[here].say(2, &[0x40, 2, 0, id]);
+            }
+        }
+        two.settle();
+        let held = published(&two.shards[there].told(1));
+        assert_eq!(held.len(), 4);
+        let ledgers = two
+            .shards
+            .each_ref()
+            .map(|broker| dropped(broker, Drop::QueueFull));
+        assert_eq!(ledgers, [0, 0], "at once: {at_once}");
+        assert!(taken >= 100 - 14, "{taken}");
+        // It has room again, and its turn.
+        let mut unacknowledged = held;
+        while let Some((_, id)) = unacknowledged.pop() {
+            let told = two.shards[there].say(1, &[0x40, 2, 0, id]);
+            unacknowledged.extend(published(&told));
+        }
+        two.settle();
+        two.shards[here].say(3, &qos1("t", 1, false, b"x"));
+        two.shards[here].say(3, &qos1("t", 2, false, b"x"));
+        two.settle();
+        assert_eq!(published(&two.shards[there].told(1)).len(), 1);
+    }
 }
