@@ -160,6 +160,16 @@ impl<T, const WORDS: usize> Paged<T, WORDS> {
         self.len
     }
 
+    /// Bytes held, what the values have allocated left out. Looks at every page.
+    pub fn bytes(&self) -> usize {
+        let held = self
+            .pages
+            .iter()
+            .filter(|page| page.slots.is_some())
+            .count();
+        held * size_of::<Slots<T, WORDS>>() + self.pages.len() * size_of::<Page<T, WORDS>>()
+    }
+
     /// Whether no slot is in use.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -140,10 +140,7 @@ impl Filters {
 
     /// Bytes held, those of the subscribers left out.
     pub fn bytes(&self) -> usize {
-        let tables = self.filters.len() * size_of::<Option<Filter>>()
-            + self.exact.bytes()
-            + self.trie.bytes();
-        tables + self.text_bytes
+        self.filters.bytes() + self.exact.bytes() + self.trie.bytes() + self.text_bytes
     }
 
     fn text(&self, id: u32) -> &str {

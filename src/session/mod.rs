@@ -88,8 +88,8 @@ pub struct Flow {
     /// Whether a retained message goes before the queue next: they take turns, so that neither
     /// keeps the other waiting for ever.
     pub is_retained_turn: bool,
-    /// Whether the owners of its groups were told that it has no room.
-    pub is_full_told: bool,
+    /// The groups on other shards whose owners were told that it has no room.
+    pub full_told: Vec<Arc<GroupKey>>,
     /// SUBACKs that wait until shared subscriptions are known to their owners.
     pub subacks: Vec<PendingSuback>,
     /// The packet that the connection is at, when it is too long for one step.
@@ -209,7 +209,7 @@ impl Flow {
             && self.subacks.is_empty()
             && self.request.is_none()
             && self.acks.is_empty()
-            && !self.is_full_told
+            && self.full_told.is_empty()
     }
 
     /// What was asked for under this filter and has not come is not wanted any more.

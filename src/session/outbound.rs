@@ -248,7 +248,7 @@ impl Outbound {
         dropped: &mut Vec<Delivery>,
     ) {
         let size = delivery.size();
-        if size > bounds.bytes_max {
+        if size > bounds.bytes_max || self.is_for_nothing(&delivery, bounds) {
             return dropped.push(delivery);
         }
         if !self.takes(size, bounds) {
@@ -273,6 +273,16 @@ impl Outbound {
     /// Whether the queue has room for a delivery of this size.
     pub fn takes(&self, size: usize, bounds: QueueBounds) -> bool {
         self.queue.len() < bounds.length_max && self.queue_bytes + size <= bounds.bytes_max
+    }
+
+    /// Whether a delivery of QoS 0 would not fit if all others of QoS 0 gave way to it.
+    fn is_for_nothing(&self, delivery: &Delivery, bounds: QueueBounds) -> bool {
+        let size = delivery.size();
+        if delivery.qos != QoS::AtMostOnce || self.takes(size, bounds) {
+            return false;
+        }
+        let stay = self.queue.iter().filter(|d| d.qos != QoS::AtMostOnce);
+        stay.map(Delivery::size).sum::<usize>() + size > bounds.bytes_max
     }
 
     /// The delivery in the queue that gives way to `delivery`.

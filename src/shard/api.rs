@@ -175,7 +175,7 @@ pub struct Dealt {
     pub group: Arc<GroupKey>,
     pub message: Message,
     pub subscription: Subscription,
-    /// It comes from a member that had no room for it, and is not to be given back again.
+    /// A member has given it back already: it is not to be given back again.
     pub was_offered: bool,
     /// Who has to know when it is kept.
     pub receipt: Option<Receipt>,

@@ -272,7 +272,7 @@ impl Shard {
     pub(super) fn pump(&mut self, now: Now, slot: u32, fx: &mut Effects) {
         self.pump_all(now, slot, fx);
         let flow = self.sessions.get(slot).and_then(|s| s.flow.as_ref());
-        if flow.is_some_and(|flow| flow.is_full_told) {
+        if flow.is_some_and(|flow| !flow.full_told.is_empty()) {
             self.tell_room(slot, fx);
         }
     }

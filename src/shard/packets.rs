@@ -103,12 +103,17 @@ impl Shard {
     /// Whether what waits for the rest of a packet, for a socket or for its turn is more than is
     /// allowed.
     pub(super) fn is_over_budget(&self, fx: &Effects) -> bool {
-        self.budgeted_bytes(fx) > self.options.limits.memory_budget_bytes
+        self.is_beyond_budget(0, fx)
     }
 
     /// What is held to the memory budget.
     pub fn budgeted_bytes(&self, fx: &Effects) -> usize {
         self.counters.queued_bytes + self.tail_bytes + fx.out.left()
+    }
+
+    /// Whether there is room in the budget for so many bytes more.
+    pub(super) fn is_beyond_budget(&self, more: usize, fx: &Effects) -> bool {
+        self.budgeted_bytes(fx) + more > self.options.limits.memory_budget_bytes
     }
 
     /// How much may wait for a socket that does not take it.
@@ -122,7 +127,7 @@ impl Shard {
 
     /// How much of one client may be under way unacknowledged: of bytes as much as may wait for it.
     /// With the budget for memory spent it is little, so that whoever acknowledges is served still,
-    /// and nobody holds more by not doing so.
+    /// and who does not holds one message more at most.
     pub(super) fn window_max(&self, fx: &Effects) -> Window {
         let bytes = self.options.limits.queue_bytes_max;
         Window {

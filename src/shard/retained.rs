@@ -2,7 +2,7 @@
 //! the owners, a chunk at a time, as fast as they take what they get.
 
 use super::publish::is_own;
-use super::slices::LOOKUP;
+use super::slices::{LOOKUP, Unfinished};
 use super::{
     Awaited, Change, ClientRef, Effects, Envelope, Purpose, RetainedChunk, RetainedFilter,
     RetainedMatches, RetainedQuery, Shard, ShardId,
@@ -17,7 +17,9 @@ const CHUNK_MAX: usize = 64;
 /// New subscriptions of a session among which those are that a question is for.
 const ASKED_MAX: usize = 32;
 /// Topics that a sweep for expired messages looks at.
-pub(super) const SWEEP_TOPICS: usize = 512;
+const SWEEP_TOPICS: usize = 512;
+/// Topics of which one is looked at in the time of a delivery.
+const TOPICS_A_DELIVERY: usize = 4;
 
 /// What of the retained messages is the broker's own.
 #[derive(Default)]
@@ -283,8 +285,9 @@ impl Shard {
         }
     }
 
-    /// Looks at some more topics and forgets what has expired; gives how many.
-    pub(super) fn sweep_retained(&mut self, now: Now) -> usize {
+    /// Looks at `left` topics more, some at a time, and forgets what has expired. Where many have,
+    /// it goes on.
+    pub(super) fn sweep_retained(&mut self, now: Now, left: usize) {
         let mut expired: Vec<Box<str>> = Vec::new();
         let after = self.retained_sweep.take();
         self.retained_sweep =
@@ -298,7 +301,19 @@ impl Shard {
             self.retained.remove(topic);
             self.keep_retained(topic, None);
         }
-        expired.len()
+        self.slices
+            .spend(SWEEP_TOPICS / TOPICS_A_DELIVERY + expired.len());
+        let is_worth_it = expired.len() > SWEEP_TOPICS / 4;
+        let left = left
+            .saturating_sub(SWEEP_TOPICS)
+            .max(usize::from(is_worth_it));
+        if self.retained.is_empty() {
+            return;
+        }
+        match left {
+            0 => self.arm_sweep(now),
+            left => self.slices.put_off(Unfinished::Sweep { left }),
+        }
     }
 
     /// How other shards name the session in `slot`.

@@ -14,7 +14,7 @@ use crate::base::Now;
 use crate::codec::QoS;
 use crate::message::Message;
 use crate::routing::{ClientKey, GroupId, Member, Subscription, group_owner};
-use crate::session::{Deal, Delivery, GroupKey, SharedSubscription, Stage};
+use crate::session::{Deal, Delivery, GroupKey, Session, SharedSubscription, Stage};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -38,6 +38,16 @@ impl Groups {
         self.names.shrink_to_fit();
         self.orphans.shrink_to_fit();
     }
+}
+
+/// Members of which one is looked at in the time of a delivery.
+const MEMBERS_A_DELIVERY: usize = 16;
+
+/// Whether a member is connected, and not the one that is to be left out.
+fn stands(member: &Member, except: Option<ClientRef>) -> bool {
+    let is_it =
+        |except: ClientRef| (except.shard.0, except.slot) == (member.shard, member.client.0);
+    member.connected && !except.is_some_and(is_it)
 }
 
 impl Shard {
@@ -77,6 +87,7 @@ impl Shard {
                 key
             }
         };
+        self.forget_told(slot, Some(&key));
         let change = Membership::Join {
             subscription,
             ticket,
@@ -107,23 +118,28 @@ impl Shard {
         if shared.is_empty() {
             session.shared = None;
         }
+        self.forget_told(slot, Some(&key));
         self.tell_owner(slot, key, Membership::Leave, fx);
         true
     }
 
+    /// Owners take a member that joins, comes or goes for one that has room, until they hear
+    /// otherwise. `None`: those of all groups.
+    fn forget_told(&mut self, slot: u32, which: Option<&Arc<GroupKey>>) {
+        let session = self.sessions.get_mut(slot);
+        if let Some(flow) = session.and_then(|session| session.flow.as_mut()) {
+            flow.full_told
+                .retain(|told| which.is_some_and(|which| which != told));
+        }
+    }
+
     /// The session in `slot` got or lost its connection.
     pub(super) fn set_member_connected(&mut self, slot: u32, connected: bool, fx: &mut Effects) {
-        let session = self
-            .sessions
-            .get_mut(slot)
-            .expect("looked up by the caller");
+        self.forget_told(slot, None);
+        let session = self.sessions.get(slot).expect("looked up by the caller");
         let Some(shared) = &session.shared else {
             return;
         };
-        if let Some(flow) = &mut session.flow {
-            // Owners take it for somebody who has room, until they hear otherwise.
-            flow.is_full_told = false;
-        }
         let keys: Vec<_> = shared.iter().map(|s| s.key.clone()).collect();
         for key in keys {
             self.tell_owner(slot, key, Membership::Connected(connected), fx);
@@ -139,6 +155,7 @@ impl Shard {
         let Some(shared) = session.shared.take() else {
             return;
         };
+        self.forget_told(slot, None);
         for known in *shared {
             self.tell_owner(slot, known.key, Membership::Leave, fx);
         }
@@ -256,15 +273,33 @@ impl Shard {
         fx: &mut Effects,
     ) -> usize {
         let chosen = self
-            .choose(group, None, fx)
+            .choose_ready(group, None, fx)
+            .or_else(|| self.router.next(group, |member| stands(member, None)))
             .or_else(|| self.router.next(group, |_| true));
         let Some(member) = chosen else { return 0 };
         self.deal_to(now, (group, member, was_offered), parcel, fx);
         1
     }
 
-    /// A connected member: one that can take a message now, or else any.
-    fn choose(
+    /// Who is to have what `by` offers and would keep itself: a member that can take it now, or one
+    /// of this shard that has a place for it in its queue.
+    fn choose_other(
+        &mut self,
+        group: GroupId,
+        by: ClientRef,
+        message: &Message,
+        fx: &Effects,
+    ) -> Option<Member> {
+        self.choose_ready(group, Some(by), fx).or_else(|| {
+            let member = self.router.next(group, |member| stands(member, Some(by)))?;
+            let is_here = ShardId(member.shard) == self.options.shard;
+            let slot = member.client.0;
+            (is_here && self.takes(slot, message, member.subscription, fx)).then_some(member)
+        })
+    }
+
+    /// A connected member that can take a message now.
+    fn choose_ready(
         &mut self,
         group: GroupId,
         except: Option<ClientRef>,
@@ -273,13 +308,12 @@ impl Shard {
         let here = self.options.shard;
         let (outbox_bytes_max, window_max) = (self.outbox_bytes_max(fx), self.window_max(fx));
         let sessions = &self.sessions;
-        let stands = |member: &Member| {
-            member.connected
-                && except.is_none_or(|except| {
-                    (except.shard.0, except.slot) != (member.shard, member.client.0)
-                })
-        };
-        let ready = |member: &Member| {
+        let mut looked_at = 0;
+        let is_ready = |member: &Member| {
+            looked_at += 1;
+            if !stands(member, except) {
+                return false;
+            }
             if ShardId(member.shard) != here {
                 return member.has_room;
             }
@@ -295,9 +329,9 @@ impl Shard {
                     .conn
                     .is_some_and(|conn| fx.out.backlog(conn) <= outbox_bytes_max)
         };
-        self.router
-            .next(group, |member| stands(member) && ready(member))
-            .or_else(|| self.router.next(group, stands))
+        let chosen = self.router.next(group, is_ready);
+        self.slices.spend(looked_at / MEMBERS_A_DELIVERY);
+        chosen
     }
 
     fn deal_to(
@@ -380,15 +414,21 @@ impl Shard {
                 .any(|s| *s.key == *group)
         };
         let taker = self.named(member).filter(is_member);
-        match taker.filter(|&slot| was_offered || self.takes(slot, &message, subscription)) {
+        match taker.filter(|&slot| was_offered || self.takes(slot, &message, subscription, fx)) {
             Some(slot) => {
                 let mut parcel = Parcel::kept(&message);
                 self.begin_wait();
-                self.deliver_dealt(now, (slot, group), subscription, &mut parcel, fx);
+                self.deliver_dealt(now, (slot, group.clone()), subscription, &mut parcel, fx);
                 self.end_awaited(now, receipt, fx);
-                self.tell_room(slot, fx);
+                let flow = self.sessions.get(slot).and_then(|s| s.flow.as_ref());
+                if flow.is_some_and(|flow| flow.out.queue_len() > 0) {
+                    self.tell_full(slot, group, fx);
+                }
             }
             None => {
+                if let Some(slot) = taker {
+                    self.tell_full(slot, group.clone(), fx);
+                }
                 self.counters.ledger.forwarded += 1;
                 let offer = Offered {
                     group,
@@ -402,33 +442,57 @@ impl Shard {
         }
     }
 
-    /// Whether a message that is dealt to the session in `slot` finds a place there.
-    fn takes(&self, slot: u32, message: &Message, subscription: Subscription) -> bool {
+    /// Whether a message that is dealt to the session in `slot` finds a place there: under way, or
+    /// in its queue.
+    fn takes(
+        &self,
+        slot: u32,
+        message: &Message,
+        subscription: Subscription,
+        fx: &Effects,
+    ) -> bool {
         let qos = subscription.qos.min(message.content().qos);
-        let session = self.sessions.get(slot);
-        let flow = session.and_then(|session| session.flow.as_deref());
+        let session = self.sessions.get(slot).expect("named by the caller");
+        let Some(flow) = session.flow.as_deref().filter(|_| qos != QoS::AtMostOnce) else {
+            return true;
+        };
         let size = size_of::<Delivery>() + message.size();
-        qos == QoS::AtMostOnce || flow.is_none_or(|flow| flow.out.takes(size, self.queue_bounds()))
+        let fits = flow.out.takes(size, self.queue_bounds()) && !self.is_beyond_budget(size, fx);
+        fits || session.conn.is_some() && self.can_begin(session, fx)
     }
 
-    /// Tells the owners of the session's groups, when it has changed, whether it can take more:
-    /// while it cannot others get their messages.
+    /// Whether the client has room for one delivery more to be under way.
+    fn can_begin(&self, session: &Session, fx: &Effects) -> bool {
+        let window = session.window(self.window_max(fx));
+        let flow = session.flow.as_ref();
+        flow.is_none_or(|flow| flow.out.can_begin(window, true))
+            && session
+                .conn
+                .is_none_or(|conn| fx.out.backlog(conn) <= self.outbox_bytes_max(fx))
+    }
+
+    /// Tells the owner of a group, once, that the member has no room: others get its messages then.
+    fn tell_full(&mut self, slot: u32, group: Arc<GroupKey>, fx: &mut Effects) {
+        let session = self.sessions.get_mut(slot).expect("named by the caller");
+        let told = &mut session.flow_mut().full_told;
+        if group.owner != self.options.shard && !told.contains(&group) {
+            told.push(group.clone());
+            self.tell_owner(slot, group, Membership::HasRoom(false), fx);
+        }
+    }
+
+    /// Tells those who were told otherwise that the member has room, if it has.
     pub(super) fn tell_room(&mut self, slot: u32, fx: &mut Effects) {
-        let here = self.options.shard;
-        let Some(session) = self.sessions.get_mut(slot) else {
+        let Some(session) = self.sessions.get(slot) else {
             return;
         };
-        let (Some(shared), Some(flow)) = (&session.shared, session.flow.as_deref_mut()) else {
-            return;
-        };
-        let has_room = flow.out.queue_len() == 0;
-        if has_room != flow.is_full_told {
+        if !self.can_begin(session, fx) {
             return;
         }
-        flow.is_full_told = !has_room;
-        let elsewhere = shared.iter().filter(|known| known.key.owner != here);
-        for key in elsewhere.map(|known| known.key.clone()).collect::<Vec<_>>() {
-            self.tell_owner(slot, key, Membership::HasRoom(has_room), fx);
+        let session = self.sessions.get_mut(slot).expect("looked up just now");
+        for group in std::mem::take(&mut session.flow_mut().full_told) {
+            self.slices.spend(1);
+            self.tell_owner(slot, group, Membership::HasRoom(true), fx);
         }
     }
 
@@ -522,7 +586,10 @@ impl Shard {
             self.counters.ledger.fan_out(n);
             return self.end_awaited(now, receipt, fx);
         };
-        let other = group.and_then(|group| Some((group, self.choose(group, Some(by), fx)?, true)));
+        let other = group.and_then(|group| {
+            let member = self.choose_other(group, by, &message, fx)?;
+            Some((group, member, false))
+        });
         let Some(other) = other else {
             return self.answer(now, (by, ticket, false), fx);
         };

@@ -39,6 +39,8 @@ pub(super) enum Unfinished {
     /// Subscriptions of a session that is over. It keeps its slot so long, because routes lead
     /// there.
     Subscriptions { slot: u32 },
+    /// Retained messages among which expired ones are looked for.
+    Sweep { left: usize },
 }
 
 impl Slices {
@@ -115,6 +117,7 @@ impl Shard {
                     }
                 }
                 Some(Unfinished::Subscriptions { slot }) => self.dismantle(slot),
+                Some(Unfinished::Sweep { left }) => self.sweep_retained(now, left),
             }
         }
     }

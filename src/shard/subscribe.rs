@@ -287,7 +287,7 @@ impl Shard {
         }
         let share = filter.share.unwrap_or_default();
         let is_too_long = share.len() > self.options.mqtt.topic_bytes_max;
-        if is_too_long || !self.can_mount(id, filter.levels) {
+        if is_too_long || !self.can_mount(id, text) {
             return Err((invalid, Refusal::TopicLength));
         }
         let conn = self.conns.get(id.0).expect("looked up by the caller");

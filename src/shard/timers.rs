@@ -3,17 +3,15 @@
 
 use super::close::Ending;
 use super::conn::{Pause, Phase};
-use super::retained::SWEEP_TOPICS;
 use super::{Effects, Refusal, Shard};
 use crate::auth::Verdict;
 use crate::base::{ConnId, Now};
 use crate::codec::ReasonCode;
 
-/// How often some of the retained messages are swept for expired ones, in milliseconds: so often
-/// that all of them are in a minute, and at once again where many have expired. They are delivered
-/// to nobody, but until they are swept they take the room of others.
-const SWEEP_MIN_MS: u64 = 20;
-const SWEEP_MAX_MS: u64 = 5_000;
+/// How often retained messages are swept for expired ones, in milliseconds, and in how long all of
+/// them are, save those that have expired: they go as fast as slices of work allow. They are
+/// delivered to nobody, but until then they take the room of others.
+const SWEEP_MS: u64 = 1_000;
 const SWEEP_ALL_MS: u64 = 60_000;
 /// Alarms of one step, and those among them that end a connection. Clients that came together are
 /// due together, and to turn away thousands of them in one turn is a pause for everybody else: each
@@ -59,15 +57,9 @@ impl Shard {
 
     pub(super) fn arm_sweep(&mut self, now: Now) {
         if !self.sweep_armed {
-            let parts = self.retained.len().div_ceil(SWEEP_TOPICS).max(1) as u64;
-            let pause = (SWEEP_ALL_MS / parts).clamp(SWEEP_MIN_MS, SWEEP_MAX_MS);
-            self.arm_sweep_in(now, pause);
+            self.sweep_armed = true;
+            self.alarms.arm(now.ms + SWEEP_MS, Alarm::Sweep);
         }
-    }
-
-    fn arm_sweep_in(&mut self, now: Now, pause_ms: u64) {
-        self.sweep_armed = true;
-        self.alarms.arm(now.ms + pause_ms, Alarm::Sweep);
     }
 
     pub(super) fn handle_tick(&mut self, now: Now, fx: &mut Effects) {
@@ -99,11 +91,8 @@ impl Shard {
             Alarm::AskAgain => self.ask_again(now, fx),
             Alarm::Sweep => {
                 self.sweep_armed = false;
-                match self.sweep_retained(now) {
-                    _ if self.retained.is_empty() => {}
-                    expired if expired > SWEEP_TOPICS / 4 => self.arm_sweep_in(now, SWEEP_MIN_MS),
-                    _ => self.arm_sweep(now),
-                }
+                let sweeps = (SWEEP_ALL_MS / SWEEP_MS) as usize;
+                self.sweep_retained(now, self.retained.len().div_ceil(sweeps));
             }
         }
     }

@@ -99,6 +99,14 @@ def each_status_has_its_meaning(context):
 
 
 @case()
+def who_has_a_password_and_no_name_is_not_anonymous(context):
+    service = Service(context, lambda *_: (404, ""))
+    anonymous = '[auth]\nallow_anonymous = "true"\n'
+    rig = Rig(context, "auth_http", auth_req=service.url, settings=anonymous).load()
+    equal([rig.code(v5=True), rig.code(None, "token", v5=True)], [0, 0x86])
+
+
+@case()
 def nobody_is_there(context):
     rig = Rig(context, "auth_http", auth_req="http://127.0.0.1:1/").load()
     equal([rig.code("u", "p"), rig.code("u", "p", v5=True)], [3, 0x88])

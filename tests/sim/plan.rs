@@ -61,6 +61,7 @@ impl Plan {
         options.limits.queue_qos0 = rng.one_in(2);
         if lossy {
             options.limits.queue_length_max = rng.range(1, 6) as usize;
+            options.limits.queue_bytes_max = rng.pick(&[700, 2_000, 1 << 30]);
             options.limits.queue_drop = rng.pick(&[DropPolicy::Oldest, DropPolicy::Newest]);
             options.limits.memory_budget_bytes = rng.pick(&[4_000, 1 << 30]);
         } else {

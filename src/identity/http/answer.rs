@@ -23,7 +23,7 @@ pub fn judge(status: u16, body: &[u8]) -> Judgement {
         // What this client said is too long or makes no sense. Were it no answer, whoever says such
         // things could have the service taken for one that is down.
         413 | 414 | 422 | 431 => return refused,
-        404 | 410 => {
+        _ if knows_nobody(status) => {
             // The whole service may be elsewhere, and nobody would see why all are refused.
             crate::log_limited!(
                 info,
@@ -52,6 +52,11 @@ pub fn judge(status: u16, body: &[u8]) -> Judgement {
         Some(Some("ignore")) => Judgement::Next,
         Some(_) => Judgement::Unavailable("its `result` is none of allow, deny and ignore".into()),
     }
+}
+
+/// Whether the service says that it does not know the user.
+pub fn knows_nobody(status: u16) -> bool {
+    matches!(status, 404 | 410)
 }
 
 fn allow(said: &Map<String, Value>) -> Judgement {

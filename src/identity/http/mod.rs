@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::web::{Call, Web};
 use super::{Judgement, Reach, Source};
 use crate::auth::{AuthRequest, AuthStep};
+use crate::codec::ReasonCode;
 use options::{Form, Method};
 
 /// The source.
@@ -66,6 +67,11 @@ impl Plugin {
             headers: &self.options.headers,
         };
         match self.web.call(call) {
+            // Not to be known is said of a name: who has none and a password would come in further
+            // down as one of those that say nothing.
+            Ok(reply) if request.username.is_none() && answer::knows_nobody(reply.status) => {
+                Judgement::Deny(ReasonCode::BadUserNameOrPassword)
+            }
             Ok(reply) => answer::judge(reply.status, &reply.body),
             Err(why) => Judgement::Unavailable(why),
         }

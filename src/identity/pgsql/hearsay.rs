@@ -164,10 +164,14 @@ fn calls(plan: &Value, name: &str) -> bool {
 }
 
 /// Whether an expression in a plan has an operator of this name, anybody's: `a ==> b`, `(!! a)`,
-/// `a OPERATOR(public.==>) b`.
+/// `lower((!! a))`, `a OPERATOR(public.==>) b`.
 fn has_operator(plan: &Value, name: &str) -> bool {
     let of_schema = format!(".{name})");
-    let is_it = |word: &str| word.trim_start_matches('(') == name || word.ends_with(&of_schema);
+    let is_alone = |word: &str| {
+        let after = word.rsplit('(').next().unwrap_or(word);
+        after.trim_end_matches([')', ',']) == name
+    };
+    let is_it = |word: &str| is_alone(word) || word.contains(&of_schema);
     let has = |text: &str| text.split_ascii_whitespace().any(is_it);
     let all = within(plan);
     all.iter().any(|value| value.as_str().is_some_and(has))
@@ -237,9 +241,9 @@ mod tests {
     #[test]
     fn operators_are_found_by_their_whole_name() {
         let plan = serde_json::json!([{"Plan": {
-            "Filter": "((name ==> true) AND (!! paid))",
+            "Filter": "((name ==> true) AND COALESCE((!! paid), (left ???)))",
             "Output": ["(a OPERATOR(public.@>) 'x = y'::text)"]}}]);
-        for name in ["==>", "!!", "@>"] {
+        for name in ["==>", "!!", "@>", "???"] {
             assert!(has_operator(&plan, name), "{name}");
         }
         for name in ["==", ">", "!", "@", "<@"] {

@@ -119,7 +119,7 @@ fn with_the_budget_spent_who_acknowledges_is_served_still() {
     assert!(broker.shard.counters().queued_bytes < 30_000);
 }
 
-/// How many PUBLISH packets of QoS 1 with 1,000 bytes there are in `bytes`.
+/// How many PUBLISH packets to `u` there are in `bytes`.
 fn publishes_of(bytes: &[u8]) -> usize {
     bytes
         .windows(4)
@@ -182,6 +182,7 @@ fn what_has_expired_leaves_its_room_within_a_minute() {
         packet[1] = packet.len() as u8 - 2;
         broker.say(1, &packet);
     }
+    broker.ms += 2_000;
     assert_eq!(broker.shard.retained.len(), 20_000);
     let until = broker.ms + 61_000;
     while let Some(ms) = broker.shard.next_deadline_ms().filter(|&ms| ms <= until) {
@@ -195,6 +196,8 @@ fn what_has_expired_leaves_its_room_within_a_minute() {
 struct Two {
     shards: [Broker; 2],
     directory: Arc<Directory>,
+    /// How often an owner was told of a member's room.
+    told: usize,
 }
 
 struct Batches(Vec<(ShardId, Vec<Envelope>)>);
@@ -230,6 +233,7 @@ impl Two {
         Two {
             shards: [shard(0), shard(1)],
             directory: Arc::clone(&directory),
+            told: 0,
         }
     }
 
@@ -257,6 +261,13 @@ impl Two {
             }
             for (to, batch) in office.0 {
                 for envelope in batch {
+                    let is_told =
+                        |change: &GroupChange| matches!(change.change, Membership::HasRoom(_));
+                    let group = match &envelope {
+                        Envelope::Group(change) => is_told(change),
+                        _ => false,
+                    };
+                    self.told += usize::from(group);
                     self.shards[usize::from(to.0)].step(Input::Envelope(envelope));
                 }
             }
@@ -275,23 +286,86 @@ fn of_shard(shard: u16, not: u8) -> u8 {
     (b'a'..=b'z').find(is_it).expect("half of them are")
 }
 
+/// The shard that owns the group, another one, and on them a client that takes what it gets, one
+/// that publishes, and one that does not: connections 2, 3 and 1. All of them in `$share/g/t`.
+fn group_of_two(two: &mut Two, room: u8) -> (usize, usize) {
+    let owner = group_owner("g", "t", 2);
+    let (here, there) = (usize::from(owner), usize::from(1 - owner));
+    let takes = of_shard(owner, 0);
+    two.shards[there].connect(1, of_shard(1 - owner, 0), true, &receive_maximum(room));
+    two.shards[here].connect(2, takes, true, &[]);
+    two.shards[here].connect(3, of_shard(owner, takes), true, &[]);
+    two.shards[there].say(1, &subscribe("$share/g/t", 1));
+    two.shards[here].say(2, &subscribe("$share/g/t", 1));
+    two.settle();
+    (here, there)
+}
+
+#[test]
+fn of_a_members_room_only_those_hear_who_deal_to_it() {
+    let mut two = Two::new(|_| {});
+    let (here, there) = group_of_two(&mut two, 1);
+    for group in 0..50 {
+        two.shards[there].say(1, &subscribe(&format!("$share/g/t/{group}"), 1));
+        two.settle();
+    }
+    for id in 1..=4 {
+        two.shards[here].say(3, &qos1("t", id, false, b"x"));
+        two.settle();
+    }
+    assert_eq!(two.told, 1, "one of its two messages waits");
+    let slot = two.shards[there].shard.conns.get(1).expect("up").session;
+    // It leaves while it has no room, and comes back.
+    let unsubscribe = [&[0xa2, 15, 0, 9, 0, 0, 10][..], b"$share/g/t"].concat();
+    two.shards[there].say(1, &unsubscribe);
+    two.settle();
+    two.shards[there].say(1, &subscribe("$share/g/t", 1));
+    two.settle();
+    for id in 1..=4 {
+        two.shards[here].say(3, &qos1("t", id, false, b"x"));
+        two.settle();
+    }
+    assert_eq!(
+        two.told, 2,
+        "who has come back is taken for one that has room"
+    );
+    let mut unacknowledged = vec![("t".to_owned(), 1)];
+    while let Some((_, id)) = unacknowledged.pop() {
+        let told = two.shards[there].say(1, &[0x40, 2, 0, id]);
+        unacknowledged.extend(published(&told));
+    }
+    two.settle();
+    assert_eq!(two.told, 3);
+    let session = two.shards[there].shard.sessions.get(slot).expect("up");
+    assert!(session.flow.as_ref().is_none_or(|flow| flow.is_idle()));
+}
+
+#[test]
+fn a_group_leaves_out_who_has_no_memory_on_another_shard() {
+    let mut two = Two::new(|options| options.limits.memory_budget_bytes = 8_000);
+    let (here, there) = group_of_two(&mut two, 200);
+    // What the other one does not acknowledge is as much as its shard has.
+    let mut taken = 0;
+    for id in 1..=100 {
+        two.shards[here].say(3, &qos1("t", id, false, &[b'x'; 100]));
+        two.settle();
+        for (_, id) in published(&two.shards[here].told(2)) {
+            taken += 1;
+            two.shards[here].say(2, &[0x40, 2, 0, id]);
+        }
+    }
+    let held = published(&two.shards[there].told(1)).len();
+    assert!(held > 10 && held < 50, "{held}");
+    assert_eq!(taken + held, 100);
+}
+
 /// Messages of which a member on another shard that acknowledges none holds as many as it may: the
 /// others are dealt to the member that does, whether they come one by one or all at once.
 #[test]
 fn a_group_leaves_out_who_has_no_room_on_another_shard() {
     for at_once in [false, true] {
         let mut two = Two::new(|options| options.limits.queue_length_max = 10);
-        let owner = group_owner("g", "t", 2);
-        let (here, there) = (usize::from(owner), usize::from(1 - owner));
-        let stuck = of_shard(1 - owner, 0);
-        let takes = of_shard(owner, 0);
-        let publisher = of_shard(owner, takes);
-        two.shards[there].connect(1, stuck, true, &receive_maximum(4));
-        two.shards[here].connect(2, takes, true, &[]);
-        two.shards[here].connect(3, publisher, true, &[]);
-        two.shards[there].say(1, &subscribe("$share/g/t", 1));
-        two.shards[here].say(2, &subscribe("$share/g/t", 1));
-        two.settle();
+        let (here, there) = group_of_two(&mut two, 4);
         let mut taken = 0;
         for id in 1..=100 {
             two.shards[here].say(3, &qos1("t", id, false, b"x"));
