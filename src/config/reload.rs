@@ -92,7 +92,7 @@ mod tests {
         for (path, reload) in [
             ("mqtt.topic_levels_max", Reload::Live),
             ("mqtt.topic_bytes_max", Reload::Live),
-            ("mqtt.connect_timeout_s", Reload::Live),
+            ("mqtt.connect_timeout_s", Reload::NewConnections),
             ("mqtt.inflight_max", Reload::Live),
             ("mqtt.session_expiry_max_s", Reload::NewConnections),
             ("mqtt.qos_max", Reload::NewConnections),

@@ -122,7 +122,7 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
         Number(TOPIC_BYTES_DEFAULT), Live, "bytes",
         "Longest topic name or filter.";
     mqtt.connect_timeout_s: Kind::Duration(Range::of(1, 600)),
-        Number(CONNECT_TIMEOUT_S_DEFAULT), Live, "s",
+        Number(CONNECT_TIMEOUT_S_DEFAULT), NewConnections, "s",
         "A connection whose CONNECT is not complete by then is cut.";
     mqtt.keep_alive_max_s: Kind::Duration(Range::or_zero(65_535, "the client's choice stands")),
         Number(0), NewConnections, "s",

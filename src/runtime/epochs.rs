@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::control::DataDir;
@@ -21,6 +22,8 @@ pub struct Epochs {
     path: Option<PathBuf>,
     first: u64,
     began: Instant,
+    /// What the file says: it never says less.
+    mark: AtomicU64,
 }
 
 impl Epochs {
@@ -43,6 +46,7 @@ impl Epochs {
             path,
             first: kept.max(now_us()),
             began: Instant::now(),
+            mark: AtomicU64::new(kept),
         };
         epochs.reserve()?;
         Ok(epochs)
@@ -71,9 +75,12 @@ impl Epochs {
         let Some(path) = &self.path else {
             return Ok(());
         };
-        // A connect takes an epoch, and there is less than one a microsecond.
+        // A connect takes an epoch, and there is less than one a microsecond. Those of a clock that
+        // was ahead for a while have been given out, too.
         let used = (self.first + micros(self.began.elapsed())).max(now_us());
-        write(path, used + micros(AHEAD)).map_err(|error| format!("{}: {error}", path.display()))
+        let mark = self.mark.fetch_max(used + micros(AHEAD), Ordering::Relaxed);
+        let mark = mark.max(used + micros(AHEAD));
+        write(path, mark).map_err(|error| format!("{}: {error}", path.display()))
     }
 }
 
@@ -121,6 +128,11 @@ mod tests {
         let after = Epochs::open(&folder).unwrap();
         assert_eq!(after.first(), ahead);
         assert!(read(&folder.join(FILE)).unwrap() > ahead);
+        // Nor where it was ahead for a while and is not any more.
+        let further = ahead + micros(Duration::from_secs(86_400));
+        after.mark.store(further, Ordering::Relaxed);
+        after.reserve().unwrap();
+        assert_eq!(read(&folder.join(FILE)).unwrap(), further);
         fs::write(folder.join(FILE), "yesterday").unwrap();
         let error = Epochs::open(&folder).err().unwrap();
         assert!(error.contains("epoch: this is no number"), "{error}");

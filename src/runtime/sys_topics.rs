@@ -176,16 +176,21 @@ impl Publisher {
         self.publish_metrics(&sum, retained);
     }
 
-    /// Sources of identities that cannot be asked. One that is there no more is not away either.
+    /// Sources of identities that cannot be asked for a while: one question without an answer may
+    /// be the fault of who asked. One that is there no more is not away either.
     fn look_at_sources(&mut self) {
         const PREFIX: &str = "source_";
+        const AWAY_S: u64 = 3;
         let mut gone = self.alarms.raised(PREFIX);
         for source in self.watched.authority.status() {
             let id = format!("{PREFIX}{}", source.name);
             gone.retain(|raised| *raised != id);
             self.look(Condition {
                 id,
-                is_on: source.down.is_some(),
+                is_on: source
+                    .down
+                    .as_ref()
+                    .is_some_and(|(since, _)| *since >= AWAY_S),
                 title: "a source of identities cannot be asked",
                 summary: source.down.map(|(_, why)| why).unwrap_or_default(),
             });

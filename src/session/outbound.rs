@@ -90,8 +90,9 @@ pub struct Outbound {
     inflight_bytes: usize,
     queue: VecDeque<Delivery>,
     queue_bytes: usize,
-    /// How many of `queue` are of QoS 0.
+    /// How many of `queue` are of QoS 0, and their bytes.
     queue_qos0: usize,
+    queue_qos0_bytes: usize,
     /// How many of `queue`, from the front, were there at [`Outbound::mark_queue`].
     queue_marked: usize,
     /// No delivery in `queue` expires before; 0: not known.
@@ -248,11 +249,16 @@ impl Outbound {
         dropped: &mut Vec<Delivery>,
     ) {
         let size = delivery.size();
-        if size > bounds.bytes_max || self.is_for_nothing(&delivery, bounds) {
+        if size > bounds.bytes_max {
             return dropped.push(delivery);
         }
         if !self.takes(size, bounds) {
             self.drop_expired(now_ms, dropped);
+            // It would not fit if all others of QoS 0 gave way to it.
+            let stays = self.queue_bytes - self.queue_qos0_bytes;
+            if delivery.qos == QoS::AtMostOnce && stays + size > bounds.bytes_max {
+                return dropped.push(delivery);
+            }
         }
         while !self.takes(size, bounds) {
             match self.victim(&delivery).filter(|_| bounds.drop_oldest) {
@@ -266,23 +272,16 @@ impl Outbound {
             false => self.queue_expires_ms.min(expires_ms),
         };
         self.queue_bytes += size;
-        self.queue_qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
+        if delivery.qos == QoS::AtMostOnce {
+            self.queue_qos0 += 1;
+            self.queue_qos0_bytes += size;
+        }
         self.queue.push_back(delivery);
     }
 
     /// Whether the queue has room for a delivery of this size.
     pub fn takes(&self, size: usize, bounds: QueueBounds) -> bool {
         self.queue.len() < bounds.length_max && self.queue_bytes + size <= bounds.bytes_max
-    }
-
-    /// Whether a delivery of QoS 0 would not fit if all others of QoS 0 gave way to it.
-    fn is_for_nothing(&self, delivery: &Delivery, bounds: QueueBounds) -> bool {
-        let size = delivery.size();
-        if delivery.qos != QoS::AtMostOnce || self.takes(size, bounds) {
-            return false;
-        }
-        let stay = self.queue.iter().filter(|d| d.qos != QoS::AtMostOnce);
-        stay.map(Delivery::size).sum::<usize>() + size > bounds.bytes_max
     }
 
     /// The delivery in the queue that gives way to `delivery`.
@@ -306,8 +305,7 @@ impl Outbound {
         for (at, delivery) in std::mem::take(&mut self.queue).into_iter().enumerate() {
             let expires_ms = delivery.message.expires_ms();
             if expires_ms <= now_ms {
-                self.queue_bytes -= delivery.size();
-                self.queue_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
+                self.count_out(&delivery);
                 dropped.push(delivery);
             } else {
                 self.queue_expires_ms = self.queue_expires_ms.min(expires_ms);
@@ -318,10 +316,17 @@ impl Outbound {
         }
     }
 
+    fn count_out(&mut self, delivery: &Delivery) {
+        self.queue_bytes -= delivery.size();
+        if delivery.qos == QoS::AtMostOnce {
+            self.queue_qos0 -= 1;
+            self.queue_qos0_bytes -= delivery.size();
+        }
+    }
+
     fn remove_queued(&mut self, at: usize) -> Option<Delivery> {
         let delivery = self.queue.remove(at)?;
-        self.queue_bytes -= delivery.size();
-        self.queue_qos0 -= usize::from(delivery.qos == QoS::AtMostOnce);
+        self.count_out(&delivery);
         self.queue_marked -= usize::from(at < self.queue_marked);
         self.queue_doubted -= usize::from(at < self.queue_doubted);
         if self.queue.is_empty() {
@@ -505,6 +510,7 @@ impl Outbound {
         self.inflight_bytes = 0;
         self.queue_bytes = 0;
         self.queue_qos0 = 0;
+        self.queue_qos0_bytes = 0;
         self.queue_marked = 0;
         self.queue_doubted = 0;
         let inflight = std::mem::take(&mut self.inflight);

@@ -63,7 +63,9 @@ impl Ending {
             Ending::Violation(violation) => return violation.to_string().into(),
             Ending::TakenOver => "another connection has this client identifier now",
             Ending::KeepAlive => "nothing was heard for longer than the keep alive allows",
-            Ending::Refused(_) => "not authorized any more",
+            Ending::Refused(ReasonCode::NotAuthorized) => "not authorized any more",
+            Ending::Refused(ReasonCode::Banned) => "banned",
+            Ending::Refused(_) => "the identity of this client cannot be confirmed now",
             Ending::AnswerTooLarge { .. } => "the answer is larger than Maximum Packet Size",
             Ending::Kicked => "taken off by an operator",
             Ending::Expired => "the time that this client was let in for is over",
@@ -211,10 +213,18 @@ impl Shard {
         let says = conn.phase == Phase::Authenticating && conn.version == Version::V5;
         match ending.reason().filter(|_| says) {
             Some(reason) => {
+                let text = match ending.said() {
+                    Cow::Borrowed(sentence) => sentence,
+                    Cow::Owned(_) => "what came is not allowed before CONNACK",
+                };
                 let refused = Refused {
-                    reason,
+                    // CONNACK has no code for a server that shuts down (section 3.2.2.2).
+                    reason: match reason {
+                        ReasonCode::ServerShuttingDown => ReasonCode::ServerUnavailable,
+                        reason => reason,
+                    },
                     why: Refusal::ProtocolViolation,
-                    text: ending.name(),
+                    text,
                 };
                 self.refuse(id, refused, fx);
                 // Counted by whoever found the reason.

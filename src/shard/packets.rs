@@ -103,7 +103,7 @@ impl Shard {
     /// Whether what waits for the rest of a packet, for a socket or for its turn is more than is
     /// allowed.
     pub(super) fn is_over_budget(&self, fx: &Effects) -> bool {
-        self.is_beyond_budget(0, fx)
+        self.budgeted_bytes(fx) > self.options.limits.memory_budget_bytes
     }
 
     /// What is held to the memory budget.
@@ -111,9 +111,10 @@ impl Shard {
         self.counters.queued_bytes + self.tail_bytes + fx.out.left()
     }
 
-    /// Whether there is room in the budget for so many bytes more.
-    pub(super) fn is_beyond_budget(&self, more: usize, fx: &Effects) -> bool {
-        self.budgeted_bytes(fx) + more > self.options.limits.memory_budget_bytes
+    /// How much more the memory budget has room for.
+    pub(super) fn budget_left(&self, fx: &Effects) -> usize {
+        let budget = self.options.limits.memory_budget_bytes;
+        budget.saturating_sub(self.budgeted_bytes(fx))
     }
 
     /// How much may wait for a socket that does not take it.
@@ -522,7 +523,10 @@ impl Shard {
         if conn.phase == Phase::AwaitingConnect {
             return self.drop_silently(id, why, fx);
         }
-        self.counters.refuse(why);
+        // What was denied was counted when it was.
+        if violation != Violation::Denied {
+            self.counters.refuse(why);
+        }
         self.end(now, id, Ending::Violation(violation), fx);
     }
 }

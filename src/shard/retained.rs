@@ -307,12 +307,12 @@ impl Shard {
         let left = left
             .saturating_sub(SWEEP_TOPICS)
             .max(usize::from(is_worth_it));
-        if self.retained.is_empty() {
-            return;
+        if left > 0 && !self.retained.is_empty() {
+            return self.slices.put_off(Unfinished::Sweep { left });
         }
-        match left {
-            0 => self.arm_sweep(now),
-            left => self.slices.put_off(Unfinished::Sweep { left }),
+        self.sweep_armed = false;
+        if !self.retained.is_empty() {
+            self.arm_sweep(now);
         }
     }
 

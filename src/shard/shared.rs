@@ -10,11 +10,13 @@ use super::{
     ClientRef, Dealt, Drop, Effects, Envelope, GroupChange, Membership, Offered, Receipt, Shard,
     ShardId,
 };
-use crate::base::Now;
+use crate::base::{Now, Paged};
 use crate::codec::QoS;
 use crate::message::Message;
 use crate::routing::{ClientKey, GroupId, Member, Subscription, group_owner};
-use crate::session::{Deal, Delivery, GroupKey, Session, SharedSubscription, Stage};
+use crate::session::{
+    Deal, Delivery, GroupKey, QueueBounds, Session, SharedSubscription, Stage, Window,
+};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -42,12 +44,64 @@ impl Groups {
 
 /// Members of which one is looked at in the time of a delivery.
 const MEMBERS_A_DELIVERY: usize = 16;
+/// What a message takes beyond its texts, at most.
+const MESSAGE_OVERHEAD: usize = 64;
 
-/// Whether a member is connected, and not the one that is to be left out.
-fn stands(member: &Member, except: Option<ClientRef>) -> bool {
-    let is_it =
-        |except: ClientRef| (except.shard.0, except.slot) == (member.shard, member.client.0);
-    member.connected && !except.is_some_and(is_it)
+/// What members have room for, at one moment.
+struct Places<'a> {
+    sessions: &'a Paged<Session>,
+    fx: &'a Effects,
+    room: Room,
+}
+
+/// What a shard lets each of its sessions have.
+struct Room {
+    here: ShardId,
+    window: Window,
+    outbox_bytes_max: usize,
+    bounds: QueueBounds,
+    budget_left: usize,
+}
+
+impl Places<'_> {
+    /// Whether a member is connected and can be sent one more now. Those on other shards say so.
+    fn is_ready(&self, member: &Member) -> bool {
+        if ShardId(member.shard) != self.room.here {
+            return member.connected && member.has_room;
+        }
+        let session = self.sessions.get(member.client.0);
+        session.is_some_and(|session| session.conn.is_some() && self.can_begin(session))
+    }
+
+    /// Whether a message of this QoS and size finds a place with the member. Those on other shards
+    /// give back what does not.
+    fn has_place(&self, member: &Member, (qos, size): (QoS, usize)) -> bool {
+        if ShardId(member.shard) != self.room.here {
+            return member.has_room;
+        }
+        let session = self.sessions.get(member.client.0);
+        let qos = qos.min(member.subscription.qos);
+        session.is_some_and(|session| self.takes(session, (qos, size)))
+    }
+
+    /// As [`Places::has_place`], of a session of this shard: under way, or in its queue.
+    fn takes(&self, session: &Session, (qos, size): (QoS, usize)) -> bool {
+        let Some(flow) = session.flow.as_deref().filter(|_| qos != QoS::AtMostOnce) else {
+            return true;
+        };
+        let fits = flow.out.takes(size, self.room.bounds) && size <= self.room.budget_left;
+        fits || session.conn.is_some() && self.can_begin(session)
+    }
+
+    /// Whether the client has room for one delivery more to be under way.
+    fn can_begin(&self, session: &Session) -> bool {
+        let window = session.window(self.room.window);
+        let flow = session.flow.as_ref();
+        flow.is_none_or(|flow| flow.retained.is_empty() && flow.out.can_begin(window, true))
+            && session
+                .conn
+                .is_none_or(|conn| self.fx.out.backlog(conn) <= self.room.outbox_bytes_max)
+    }
 }
 
 impl Shard {
@@ -264,7 +318,8 @@ impl Shard {
         }
     }
 
-    /// Deals a message to one member of the group. Returns how many got it: 1 or 0.
+    /// Deals a message to one member of the group: one that can take it now, or else one that has
+    /// a place for it, if need be one that is away. Returns how many got it: 1 or 0.
     pub(super) fn deal(
         &mut self,
         now: Now,
@@ -272,17 +327,29 @@ impl Shard {
         parcel: &mut Parcel<'_>,
         fx: &mut Effects,
     ) -> usize {
+        let content = &parcel.content;
+        let bytes = content.topic.len() + content.payload.len() + content.properties.len();
+        let size = (
+            content.qos,
+            size_of::<Delivery>() + MESSAGE_OVERHEAD + bytes,
+        );
         let chosen = self
-            .choose_ready(group, None, fx)
-            .or_else(|| self.router.next(group, |member| stands(member, None)))
+            .choose(group, fx, |places, member| places.is_ready(member))
+            .or_else(|| {
+                self.choose(group, fx, |places, member| {
+                    member.connected && places.has_place(member, size)
+                })
+            })
+            .or_else(|| self.choose(group, fx, |places, member| places.has_place(member, size)))
+            .or_else(|| self.choose(group, fx, |_, member| member.connected))
             .or_else(|| self.router.next(group, |_| true));
         let Some(member) = chosen else { return 0 };
         self.deal_to(now, (group, member, was_offered), parcel, fx);
         1
     }
 
-    /// Who is to have what `by` offers and would keep itself: a member that can take it now, or one
-    /// of this shard that has a place for it in its queue.
+    /// Who is to have what `by` offers and would keep itself. What finds no place on another shard
+    /// comes back and may be dealt to `by` again.
     fn choose_other(
         &mut self,
         group: GroupId,
@@ -290,48 +357,61 @@ impl Shard {
         message: &Message,
         fx: &Effects,
     ) -> Option<Member> {
-        self.choose_ready(group, Some(by), fx).or_else(|| {
-            let member = self.router.next(group, |member| stands(member, Some(by)))?;
-            let is_here = ShardId(member.shard) == self.options.shard;
-            let slot = member.client.0;
-            (is_here && self.takes(slot, message, member.subscription, fx)).then_some(member)
+        let here = self.options.shard;
+        let size = (
+            message.content().qos,
+            size_of::<Delivery>() + message.size(),
+        );
+        let is_other = |member: &Member| (by.shard.0, by.slot) != (member.shard, member.client.0);
+        self.choose(group, fx, |places, member| {
+            is_other(member) && places.is_ready(member)
+        })
+        .or_else(|| {
+            self.choose(group, fx, |places, member| {
+                let may_have = places.has_place(member, size) || ShardId(member.shard) != here;
+                is_other(member) && member.connected && may_have
+            })
         })
     }
 
-    /// A connected member that can take a message now.
-    fn choose_ready(
+    /// The member whose turn it is among those that suit.
+    fn choose(
         &mut self,
         group: GroupId,
-        except: Option<ClientRef>,
         fx: &Effects,
+        suits: impl Fn(&Places<'_>, &Member) -> bool,
     ) -> Option<Member> {
-        let here = self.options.shard;
-        let (outbox_bytes_max, window_max) = (self.outbox_bytes_max(fx), self.window_max(fx));
-        let sessions = &self.sessions;
-        let mut looked_at = 0;
-        let is_ready = |member: &Member| {
-            looked_at += 1;
-            if !stands(member, except) {
-                return false;
-            }
-            if ShardId(member.shard) != here {
-                return member.has_room;
-            }
-            let Some(session) = sessions.get(member.client.0) else {
-                return false;
-            };
-            let window = session.window(window_max);
-            session
-                .flow
-                .as_ref()
-                .is_none_or(|flow| flow.out.can_begin(window, true))
-                && session
-                    .conn
-                    .is_some_and(|conn| fx.out.backlog(conn) <= outbox_bytes_max)
+        let room = self.room(fx);
+        let places = Places {
+            sessions: &self.sessions,
+            fx,
+            room,
         };
-        let chosen = self.router.next(group, is_ready);
+        let mut looked_at = 0;
+        let chosen = self.router.next(group, |member| {
+            looked_at += 1;
+            suits(&places, member)
+        });
         self.slices.spend(looked_at / MEMBERS_A_DELIVERY);
         chosen
+    }
+
+    fn places<'a>(&'a self, fx: &'a Effects) -> Places<'a> {
+        Places {
+            sessions: &self.sessions,
+            fx,
+            room: self.room(fx),
+        }
+    }
+
+    fn room(&self, fx: &Effects) -> Room {
+        Room {
+            here: self.options.shard,
+            window: self.window_max(fx),
+            outbox_bytes_max: self.outbox_bytes_max(fx),
+            bounds: self.queue_bounds(),
+            budget_left: self.budget_left(fx),
+        }
     }
 
     fn deal_to(
@@ -414,7 +494,13 @@ impl Shard {
                 .any(|s| *s.key == *group)
         };
         let taker = self.named(member).filter(is_member);
-        match taker.filter(|&slot| was_offered || self.takes(slot, &message, subscription, fx)) {
+        let qos = subscription.qos.min(message.content().qos);
+        let size = size_of::<Delivery>() + message.size();
+        let takes = |slot: u32| {
+            let session = self.sessions.get(slot).expect("named just now");
+            self.places(fx).takes(session, (qos, size))
+        };
+        match taker.filter(|&slot| was_offered || takes(slot)) {
             Some(slot) => {
                 let mut parcel = Parcel::kept(&message);
                 self.begin_wait();
@@ -442,35 +528,6 @@ impl Shard {
         }
     }
 
-    /// Whether a message that is dealt to the session in `slot` finds a place there: under way, or
-    /// in its queue.
-    fn takes(
-        &self,
-        slot: u32,
-        message: &Message,
-        subscription: Subscription,
-        fx: &Effects,
-    ) -> bool {
-        let qos = subscription.qos.min(message.content().qos);
-        let session = self.sessions.get(slot).expect("named by the caller");
-        let Some(flow) = session.flow.as_deref().filter(|_| qos != QoS::AtMostOnce) else {
-            return true;
-        };
-        let size = size_of::<Delivery>() + message.size();
-        let fits = flow.out.takes(size, self.queue_bounds()) && !self.is_beyond_budget(size, fx);
-        fits || session.conn.is_some() && self.can_begin(session, fx)
-    }
-
-    /// Whether the client has room for one delivery more to be under way.
-    fn can_begin(&self, session: &Session, fx: &Effects) -> bool {
-        let window = session.window(self.window_max(fx));
-        let flow = session.flow.as_ref();
-        flow.is_none_or(|flow| flow.out.can_begin(window, true))
-            && session
-                .conn
-                .is_none_or(|conn| fx.out.backlog(conn) <= self.outbox_bytes_max(fx))
-    }
-
     /// Tells the owner of a group, once, that the member has no room: others get its messages then.
     fn tell_full(&mut self, slot: u32, group: Arc<GroupKey>, fx: &mut Effects) {
         let session = self.sessions.get_mut(slot).expect("named by the caller");
@@ -486,7 +543,7 @@ impl Shard {
         let Some(session) = self.sessions.get(slot) else {
             return;
         };
-        if !self.can_begin(session, fx) {
+        if !self.places(fx).can_begin(session) {
             return;
         }
         let session = self.sessions.get_mut(slot).expect("looked up just now");

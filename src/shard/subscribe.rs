@@ -75,6 +75,7 @@ impl Shard {
             if version == Version::V31 && reason.is_error() {
                 // Its SUBACK cannot say so, and what the client was not told of it does not have.
                 for filter in progress.suback.new {
+                    self.slices.spend(FILTER);
                     self.unsubscribe(progress.slot, &filter, fx);
                 }
                 return Err(Violation::Denied);

@@ -90,7 +90,6 @@ impl Shard {
             Alarm::Session(slot) => self.wake_session(now, slot, fx),
             Alarm::AskAgain => self.ask_again(now, fx),
             Alarm::Sweep => {
-                self.sweep_armed = false;
                 let sweeps = (SWEEP_ALL_MS / SWEEP_MS) as usize;
                 self.sweep_retained(now, self.retained.len().div_ceil(sweeps));
             }

@@ -251,10 +251,10 @@ impl Driver {
         self.wire.shrink_to(WIRE_BYTES_KEPT);
         let left = self.fx.out.backlog(id);
         conn.blocked = !is_flushed;
-        conn.drain_due |= !is_flushed || waiting > self.outbox_bytes_max || conn.parked;
+        conn.drain_due |= !is_flushed || waiting > self.relieved_at || conn.parked;
         let is_relieved = left <= self.outbox_bytes_max / 2 && Self::has_room_back(layers);
         if conn.drain_due && is_relieved {
-            conn.drain_due = false;
+            conn.drain_due = left > self.relieved_at;
             self.drained.push(id.0);
         } else if had_unsent > UNSENT_BYTES_MAX && is_relieved {
             self.unpark(id.0);

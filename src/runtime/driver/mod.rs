@@ -25,6 +25,7 @@ use super::mesh::{Mailbox, Outgoing};
 use super::turns::Turns;
 use crate::base::{ConnId, Now, Paged, ShardId};
 use crate::identity::Gate;
+use crate::limits::ALWAYS_KEPT_BYTES;
 use crate::net::layer::{Room, Rules};
 use crate::net::{Connection, Events, Listener, Poller, Source, TokenBucket, Watch, poller};
 use crate::routing::Directory;
@@ -124,6 +125,8 @@ pub struct Driver {
     strained: TokenBucket,
     pauses: Pauses,
     outbox_bytes_max: usize,
+    /// Down to which a connection's outbox takes more whatever the memory budget.
+    relieved_at: usize,
     /// Connections to read, oldest first, and the list that takes its place while it is read.
     to_read: Vec<u32>,
     reading: Vec<u32>,
@@ -198,6 +201,7 @@ impl Driver {
             reach: seat.reach,
             pauses: Pauses::default(),
             outbox_bytes_max: seat.outbox_bytes_max,
+            relieved_at: seat.outbox_bytes_max.min(ALWAYS_KEPT_BYTES),
             to_read: Vec::new(),
             reading: Vec::new(),
             dirty: Vec::new(),

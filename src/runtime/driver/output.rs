@@ -110,9 +110,10 @@ impl Driver {
         let left = waiting - sent;
         conn.blocked = left > 0;
         // With the budget for memory spent, a connection may be parked with less than that.
-        conn.drain_due |= left > 0 || waiting > self.outbox_bytes_max || conn.parked;
+        conn.drain_due |= left > 0 || waiting > self.relieved_at || conn.parked;
         if conn.drain_due && left <= self.outbox_bytes_max / 2 {
-            conn.drain_due = false;
+            // With the budget for memory spent it takes no more before it is as good as empty.
+            conn.drain_due = left > self.relieved_at;
             self.drained.push(id.0);
         }
         if left == 0 && conn.is_closing() {

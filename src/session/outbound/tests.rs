@@ -29,6 +29,17 @@ fn delivery(qos: QoS, payload: &[u8]) -> Delivery {
     }
 }
 
+/// Of QoS 1.
+fn expiring(payload: &[u8], expires_ms: u64) -> Delivery {
+    let kept = delivery(QoS::AtLeastOnce, payload);
+    let mut content = kept.message.content();
+    content.expires_ms = expires_ms;
+    Delivery {
+        message: Message::copy_of(&content, &mut Vec::new()),
+        ..kept.clone()
+    }
+}
+
 fn window(count: u16) -> Window {
     Window {
         count,
@@ -199,19 +210,7 @@ fn a_full_queue_drops_the_oldest_or_the_newest() {
 #[test]
 fn what_has_expired_and_what_is_of_qos_0_gives_way_first() {
     let fresh = |qos, payload: &[u8]| delivery(qos, payload);
-    let old = |payload: &[u8]| {
-        let mut content = delivery(QoS::AtLeastOnce, payload).message;
-        let content = {
-            let mut changed = content.content();
-            changed.expires_ms = 1_000;
-            content = Message::copy_of(&changed, &mut Vec::new());
-            content
-        };
-        Delivery {
-            message: content,
-            ..delivery(QoS::AtLeastOnce, b"")
-        }
-    };
+    let old = |payload: &[u8]| expiring(payload, 1_000);
     let left = |out: &Outbound| -> Vec<u8> {
         let payloads = out.queue.iter().map(|d| d.message.content().payload[0]);
         payloads.collect()
@@ -235,6 +234,28 @@ fn what_has_expired_and_what_is_of_qos_0_gives_way_first() {
         let expected = if drop_oldest { b"ade" } else { b"acd" };
         assert_eq!((left(&out), dropped.len()), (expected.to_vec(), 3));
     }
+}
+
+#[test]
+fn what_is_of_qos_0_finds_the_room_of_what_has_expired() {
+    let (mut out, mut dropped) = (Outbound::default(), vec![]);
+    let old = expiring(b"a", 1_000);
+    let bounds = QueueBounds {
+        bytes_max: old.size() + 10,
+        ..BOUNDS
+    };
+    out.enqueue(old, bounds, 0, &mut dropped);
+    let fresh = delivery(QoS::AtMostOnce, b"b");
+    out.enqueue(fresh.clone(), bounds, 999, &mut dropped);
+    assert_eq!(
+        (out.queue_len(), dropped.len()),
+        (1, 1),
+        "it pushes nothing out"
+    );
+    out.enqueue(fresh, bounds, 1_000, &mut dropped);
+    assert_eq!((out.queue_len(), dropped.len()), (1, 2));
+    assert_eq!(out.queued().map(|d| d.qos), Some(QoS::AtMostOnce));
+    assert_eq!(out.queue_qos0_bytes, out.queue_bytes);
 }
 
 #[test]

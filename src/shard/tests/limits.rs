@@ -399,3 +399,61 @@ fn a_group_leaves_out_who_has_no_room_on_another_shard() {
         assert_eq!(published(&two.shards[there].told(1)).len(), 1);
     }
 }
+
+/// Whoever is not ready because something waits for it has places still; who has none gets no more.
+#[test]
+fn a_group_leaves_out_who_has_no_place_on_its_own_shard() {
+    let mut options = Options::default();
+    options.limits.queue_length_max = 20;
+    let mut broker = Broker::new(options);
+    for (conn, name) in [(1, b'a'), (2, b'b')] {
+        broker.connect(conn, name, true, &receive_maximum(1));
+        broker.say(conn, &subscribe("$share/g/t", 1));
+    }
+    broker.connect(3, b'c', true, &[]);
+    // It acknowledges one for two that come, as long as it has more, and the other one none.
+    for id in 1..=60 {
+        broker.say(3, &qos1("t", id, false, b"x"));
+        if id % 2 == 0 {
+            let told = broker.told(2);
+            let (_, id) = published(&told).pop().expect("one of them is its");
+            let more = broker.say(2, &[0x40, 2, 0, id]);
+            broker.fx.out.of(ConnId(2)).extend(more);
+        }
+    }
+    assert_eq!(dropped(&broker, Drop::QueueFull), 0);
+}
+
+/// What a member had when it left, and the others have no room for, waits for it.
+#[test]
+fn what_a_leaving_member_had_is_not_lost_at_one_that_is_full() {
+    let mut two = Two::new(|options| options.limits.queue_length_max = 40);
+    let (here, there) = group_of_two(&mut two, 4);
+    two.shards[there].step(Input::Closed { conn: ConnId(1) });
+    two.settle();
+    for id in 1..=60 {
+        two.shards[here].say(3, &qos1("t", id, false, b"x"));
+    }
+    two.settle();
+    let stuck = of_shard(1 - here as u16, 0);
+    two.shards[there].connect(1, stuck, false, &receive_maximum(4));
+    two.settle();
+    // All of them are under way to the one on the owner's shard, which goes now.
+    two.shards[here].step(Input::Closed { conn: ConnId(2) });
+    two.settle();
+    let ledgers = two
+        .shards
+        .each_ref()
+        .map(|broker| dropped(broker, Drop::QueueFull));
+    assert_eq!(ledgers, [0, 0]);
+    let back = of_shard(here as u16, 0);
+    let own = two.shards[here].connect(2, back, false, &[]);
+    two.settle();
+    let others = two.shards[there].told(1);
+    assert_eq!(published(&others).len(), 4);
+    assert!(
+        published(&own).len() >= 60 - 44,
+        "{}",
+        published(&own).len()
+    );
+}
