@@ -142,7 +142,7 @@ fn counts(out: &mut String, status: &Status) {
     let resident = about_size(status.process.resident_bytes);
     row(
         "memory",
-        format!("{queued} queued of {budget} budget, {resident} resident"),
+        format!("{queued} held of {budget} budget, {resident} resident"),
     );
 }
 
@@ -244,7 +244,7 @@ mod tests {
              sessions      1,300\n\
              subscriptions 5\n\
              retained      2 messages, 1.5 KiB\n\
-             memory        0 B queued of 6 GiB budget, 24 MiB resident\n\
+             memory        0 B held of 6 GiB budget, 24 MiB resident\n\
              identities    users, up (1,200 allowed)\n\
              identities    postgres, down for 1m 30s: connection refused (1,200 allowed)\n\
              verdicts      1,500 waiting, 7 too late, 1,100 remembered, 1,300 hashed, 2 bans\n\

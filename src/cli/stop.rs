@@ -28,10 +28,15 @@ pub fn stop_and_wait(client: &mut Client, folder: &DataDir) -> Result<(), Failur
         if let Some(left) = folder.last_left() {
             // It is stopped, which is what was asked for, so that what comes after `stop` in a
             // script goes on.
+            let how = match left {
+                0 => "before all that was under way was done".to_owned(),
+                left => format!(
+                    "with {left} connections still open: what was not sent to them by then is lost"
+                ),
+            };
             let _ = writeln!(
                 std::io::stderr(),
-                "warning: stopped at its deadline of {deadline_s} s, with {left} connections still \
-                 open: what was not sent to them by then is lost (node.stop_deadline_s)"
+                "warning: stopped at its deadline of {deadline_s} s, {how} (node.stop_deadline_s)"
             );
         }
         return Ok(());

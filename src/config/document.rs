@@ -73,7 +73,7 @@ pub fn example() -> String {
 /// What a client can run into that no key changes: name, and what happens beyond it.
 const FIXED: [(&str, u64, &str); 11] = [
     (
-        "CONNECT, bytes",
+        "CONNECT, bytes (and no more than `mqtt.packet_bytes_max`)",
         CONNECT_BYTES_MAX as u64,
         "ended; `packet_too_large`",
     ),

@@ -142,8 +142,9 @@ pub static KEYS: &[Key<Settings>] = keys! { Settings,
          connection; these versions have no way to ask. Two hours is what emqttd had.";
     mqtt.receive_maximum: Kind::Number(Range::of(1, INFLIGHT_CEILING)),
         Number(RECEIVE_MAXIMUM_DEFAULT), NewConnections, "messages",
-        "QoS 1 and 2 messages that a client may have unacknowledged towards the broker. A v5 \
-         client that has more is cut (0x93).";
+        "Messages that a client may have unacknowledged towards the broker. A v5 client that has \
+         more is cut (0x93); those of QoS 1 are acknowledged as they come, so that it is those of \
+         QoS 2 that count.";
     mqtt.inflight_max: Kind::Number(Range::of(1, INFLIGHT_CEILING)),
         Number(INFLIGHT_DEFAULT), Live, "messages",
         "QoS 1 and 2 messages that the broker may have unacknowledged towards a client, who may \

@@ -153,6 +153,9 @@ impl Shard {
         let Some(conn) = self.conns.get(id.0) else {
             return;
         };
+        if matches!(ending, Ending::AnswerTooLarge { .. }) {
+            self.counters.refuse(Refusal::AnswerTooLarge);
+        }
         if conn.phase != Phase::Up {
             return self.end_before_connack(id, ending, fx);
         }

@@ -301,9 +301,11 @@ impl Shard {
                 match (&inflight.delivery, inflight.stage) {
                     (Some(delivery), stage) if stage != Stage::Comp => {
                         let message = outgoing(delivery, packet_id, again);
-                        self.counters.publish_out[delivery.qos as usize] += u64::from(!again);
-                        self.counters.packets_out[3] += u64::from(again);
-                        if !conn.put_publish(now, &message, out) {
+                        let qos = delivery.qos as usize;
+                        if conn.put_publish(now, &message, out) {
+                            self.counters.publish_out[qos] += u64::from(!again);
+                            self.counters.packets_out[3] += u64::from(again);
+                        } else {
                             let delivery = flow.out.abandon(packet_id).expect("just resent");
                             self.forget(&delivery, Some(Drop::PacketTooLarge));
                         }

@@ -184,11 +184,13 @@ pub enum Refusal {
     ReceiveMaximum,
     /// A large packet bit by bit, while the shard's memory budget was spent.
     MemoryBudget,
+    /// The answer would be larger than the client's Maximum Packet Size.
+    AnswerTooLarge,
 }
 
 impl Refusal {
     /// All reasons, in the order of [`Counters::refused`].
-    pub const ALL: [Refusal; 25] = [
+    pub const ALL: [Refusal; 26] = [
         Refusal::ConnectTimeout,
         Refusal::NotMqtt,
         Refusal::HttpOnMqtt,
@@ -214,6 +216,7 @@ impl Refusal {
         Refusal::KeepAliveTimeout,
         Refusal::ReceiveMaximum,
         Refusal::MemoryBudget,
+        Refusal::AnswerTooLarge,
     ];
 
     /// The name in `status` and metrics.
@@ -244,6 +247,7 @@ impl Refusal {
             Refusal::KeepAliveTimeout => "keep_alive_timeout",
             Refusal::ReceiveMaximum => "receive_maximum",
             Refusal::MemoryBudget => "memory_budget",
+            Refusal::AnswerTooLarge => "answer_too_large",
         }
     }
 }

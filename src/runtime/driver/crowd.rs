@@ -11,9 +11,9 @@ use crate::net::connection::Stage;
 use std::time::{Duration, Instant};
 
 /// What those who come and go may take of a turn, accepting them included. What has begun is done,
-/// so that a turn does one whole handshake (some 400 us) or some CONNECTs and closes (some 10 us
+/// so that a turn does one whole handshake (some 400 us) or a few CONNECTs and closes (some 10 us
 /// each, and as much again for a packet to them), and then looks at who is connected.
-const CROWD_TURN: Duration = Duration::from_micros(100);
+const CROWD_TURN: Duration = Duration::from_micros(50);
 
 /// Who waits to be let in, or to be let go of.
 pub(super) enum Newcomer {
