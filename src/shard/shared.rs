@@ -60,13 +60,14 @@ struct Room {
     window: Window,
     outbox_bytes_max: usize,
     bounds: QueueBounds,
+    queue_qos0: bool,
     budget_left: usize,
 }
 
 impl Places<'_> {
     /// Whether a member is connected and can be sent one more now. Those on other shards say so.
     fn is_ready(&self, member: &Member) -> bool {
-        if ShardId(member.shard) != self.room.here {
+        if self.is_elsewhere(member) {
             return member.connected && member.has_room;
         }
         let session = self.sessions.get(member.client.0);
@@ -76,21 +77,32 @@ impl Places<'_> {
     /// Whether a message of this QoS and size finds a place with the member. Those on other shards
     /// give back what does not.
     fn has_place(&self, member: &Member, (qos, size): (QoS, usize)) -> bool {
-        if ShardId(member.shard) != self.room.here {
+        if self.is_elsewhere(member) {
             return member.has_room;
         }
         let session = self.sessions.get(member.client.0);
         let qos = qos.min(member.subscription.qos);
-        session.is_some_and(|session| self.takes(session, (qos, size)))
+        session.is_some_and(|session| !session.is_over() && self.takes(session, (qos, size)))
+    }
+
+    fn is_elsewhere(&self, member: &Member) -> bool {
+        ShardId(member.shard) != self.room.here
     }
 
     /// As [`Places::has_place`], of a session of this shard: under way, or in its queue.
     fn takes(&self, session: &Session, (qos, size): (QoS, usize)) -> bool {
-        let Some(flow) = session.flow.as_deref().filter(|_| qos != QoS::AtMostOnce) else {
-            return true;
+        let may_wait = match (qos, session.conn) {
+            // To who is there it is sent, or dropped for this one.
+            (QoS::AtMostOnce, Some(_)) => return true,
+            (QoS::AtMostOnce, None) => self.room.queue_qos0,
+            _ => true,
         };
-        let fits = flow.out.takes(size, self.room.bounds) && size <= self.room.budget_left;
-        fits || session.conn.is_some() && self.can_begin(session)
+        let fits = match &session.flow {
+            Some(flow) => flow.out.takes(size, self.room.bounds),
+            None => size <= self.room.bounds.bytes_max,
+        };
+        may_wait && fits && size <= self.room.budget_left
+            || session.conn.is_some() && self.can_begin(session)
     }
 
     /// Whether the client has room for one delivery more to be under way.
@@ -319,7 +331,8 @@ impl Shard {
     }
 
     /// Deals a message to one member of the group: one that can take it now, or else one that has
-    /// a place for it, if need be one that is away. Returns how many got it: 1 or 0.
+    /// a place for it, if need be one that is away. Of those on other shards that is not known
+    /// before they are asked, once. Returns how many got it: 1 or 0.
     pub(super) fn deal(
         &mut self,
         now: Now,
@@ -333,14 +346,17 @@ impl Shard {
             content.qos,
             size_of::<Delivery>() + MESSAGE_OVERHEAD + bytes,
         );
+        let may_have = |places: &Places<'_>, member: &Member| {
+            places.has_place(member, size) || !was_offered && places.is_elsewhere(member)
+        };
         let chosen = self
             .choose(group, fx, |places, member| places.is_ready(member))
             .or_else(|| {
                 self.choose(group, fx, |places, member| {
-                    member.connected && places.has_place(member, size)
+                    member.connected && may_have(places, member)
                 })
             })
-            .or_else(|| self.choose(group, fx, |places, member| places.has_place(member, size)))
+            .or_else(|| self.choose(group, fx, may_have))
             .or_else(|| self.choose(group, fx, |_, member| member.connected))
             .or_else(|| self.router.next(group, |_| true));
         let Some(member) = chosen else { return 0 };
@@ -357,7 +373,6 @@ impl Shard {
         message: &Message,
         fx: &Effects,
     ) -> Option<Member> {
-        let here = self.options.shard;
         let size = (
             message.content().qos,
             size_of::<Delivery>() + message.size(),
@@ -368,7 +383,7 @@ impl Shard {
         })
         .or_else(|| {
             self.choose(group, fx, |places, member| {
-                let may_have = places.has_place(member, size) || ShardId(member.shard) != here;
+                let may_have = places.has_place(member, size) || places.is_elsewhere(member);
                 is_other(member) && member.connected && may_have
             })
         })
@@ -410,6 +425,7 @@ impl Shard {
             window: self.window_max(fx),
             outbox_bytes_max: self.outbox_bytes_max(fx),
             bounds: self.queue_bounds(),
+            queue_qos0: self.options.limits.queue_qos0,
             budget_left: self.budget_left(fx),
         }
     }
@@ -506,8 +522,13 @@ impl Shard {
                 self.begin_wait();
                 self.deliver_dealt(now, (slot, group.clone()), subscription, &mut parcel, fx);
                 self.end_awaited(now, receipt, fx);
-                let flow = self.sessions.get(slot).and_then(|s| s.flow.as_ref());
-                if flow.is_some_and(|flow| flow.out.queue_len() > 0) {
+                // For who is away all that comes waits: it has no room when that is full.
+                let session = self.sessions.get(slot);
+                let waits = session.is_some_and(|session| {
+                    let flow = session.flow.as_ref();
+                    session.conn.is_some() && flow.is_some_and(|flow| flow.out.queue_len() > 0)
+                });
+                if waits {
                     self.tell_full(slot, group, fx);
                 }
             }

@@ -1,8 +1,8 @@
 //! What the control plane asks of a shard, answered between two turns.
 
 use super::super::mail::{Ask, Report};
-use super::Driver;
 use super::input::VERDICT_WORK;
+use super::{Driver, relieved_at};
 use crate::base::ConnId;
 use crate::net::TokenBucket;
 use crate::shard::{Input, Verdict};
@@ -30,6 +30,7 @@ impl Driver {
             }
             Ask::Reload(options, reach) => {
                 self.outbox_bytes_max = options.limits.outbox_bytes_max;
+                self.relieved_at = relieved_at(self.outbox_bytes_max);
                 self.bucket = TokenBucket::new(reach.connect_rate_max, self.now.ms);
                 self.strained = TokenBucket::new(reach.strained_rate_max, self.now.ms);
                 self.reach = reach;

@@ -146,6 +146,12 @@ pub struct Driver {
     ended: bool,
 }
 
+/// Down to how many unsent bytes a connection has to come to be told of, so that it takes more
+/// whatever is left of the memory budget.
+fn relieved_at(outbox_bytes_max: usize) -> usize {
+    outbox_bytes_max.min(ALWAYS_KEPT_BYTES)
+}
+
 impl Driver {
     /// Registers the seat's sockets in a set of their own, whose other end is to be waited at.
     ///
@@ -201,7 +207,7 @@ impl Driver {
             reach: seat.reach,
             pauses: Pauses::default(),
             outbox_bytes_max: seat.outbox_bytes_max,
-            relieved_at: seat.outbox_bytes_max.min(ALWAYS_KEPT_BYTES),
+            relieved_at: relieved_at(seat.outbox_bytes_max),
             to_read: Vec::new(),
             reading: Vec::new(),
             dirty: Vec::new(),

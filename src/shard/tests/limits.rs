@@ -457,3 +457,24 @@ fn what_a_leaving_member_had_is_not_lost_at_one_that_is_full() {
         published(&own).len()
     );
 }
+
+/// One that is away waits for what nobody has a place for, not for what only has to wait a while.
+#[test]
+fn who_is_there_and_has_to_wait_goes_before_who_is_away() {
+    let mut two = Two::new(|_| {});
+    let (here, there) = group_of_two(&mut two, 1);
+    two.shards[here].step(Input::Closed { conn: ConnId(2) });
+    two.settle();
+    for id in 1..=20 {
+        two.shards[here].say(3, &qos1("t", id, false, b"x"));
+        two.settle();
+    }
+    let mut unacknowledged = published(&two.shards[there].told(1));
+    let mut taken = 0;
+    while let Some((_, id)) = unacknowledged.pop() {
+        taken += 1;
+        let told = two.shards[there].say(1, &[0x40, 2, 0, id]);
+        unacknowledged.extend(published(&told));
+    }
+    assert_eq!(taken, 20);
+}
