@@ -51,7 +51,7 @@ pub enum Opened {
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub count: u16,
-    /// Reached by one delivery, whatever its size.
+    /// One delivery may begin whatever its size.
     pub bytes: usize,
 }
 
@@ -287,10 +287,9 @@ impl Outbound {
     /// The delivery in the queue that gives way to `delivery`.
     fn victim(&self, delivery: &Delivery) -> Option<usize> {
         let is_qos0 = |d: &Delivery| d.qos == QoS::AtMostOnce;
-        let first = self.queue_qos0.checked_sub(1);
-        match first.and_then(|_| self.queue.iter().position(is_qos0)) {
-            Some(at) => Some(at),
-            None => (!is_qos0(delivery) && !self.queue.is_empty()).then_some(0),
+        match self.queue_qos0 {
+            0 => (!is_qos0(delivery) && !self.queue.is_empty()).then_some(0),
+            _ => self.queue.iter().position(is_qos0),
         }
     }
 

@@ -84,16 +84,7 @@ fn figures_say_what_happened() {
 
 /// A client that comes back to a PUBLISH and a PUBREL which it had not answered, and gets both.
 fn leave_two_for_a_second_time(address: SocketAddr) -> Client {
-    let come = || {
-        let mut client = Client::open(address, 4);
-        let mut connect = client.connect_packet("keeper");
-        // No clean session.
-        connect[9] = 0;
-        client.send(&connect);
-        assert_eq!(client.expect().0, CONNACK);
-        client
-    };
-    let mut client = come();
+    let mut client = keeper(address);
     client.subscribe("k/1", 1);
     client.subscribe("k/2", 2);
     client.publish("k/1", 1, 1, b"");
@@ -106,7 +97,7 @@ fn leave_two_for_a_second_time(address: SocketAddr) -> Client {
         }
     }
     drop(client);
-    let mut client = come();
+    let mut client = keeper(address);
     let again = [client.expect().0, client.expect().0];
     assert_eq!(again, [PUBLISH | 0x0a, PUBREL]);
     client

@@ -3,17 +3,6 @@
 use super::*;
 use ringmq::config::QueueDrop;
 
-/// A client that comes and goes, with a session that stays.
-fn keeper(address: SocketAddr) -> Client {
-    let mut client = Client::open(address, 4);
-    let mut connect = client.connect_packet("keeper");
-    // No clean session.
-    connect[9] = 0;
-    client.send(&connect);
-    assert_eq!(client.expect().0, CONNACK);
-    client
-}
-
 /// Publishes with QoS 1, each after the other was acknowledged.
 fn publish_all(address: SocketAddr, payloads: &[Vec<u8>]) {
     let mut publisher = Client::connect(address, 4, "publisher");

@@ -438,6 +438,17 @@ fn connections_beyond_the_rate_wait_and_are_not_refused() {
     stop(broker);
 }
 
+/// A client that comes and goes, with a session that stays.
+fn keeper(address: SocketAddr) -> Client {
+    let mut client = Client::open(address, 4);
+    let mut connect = client.connect_packet("keeper");
+    // No clean session.
+    connect[9] = 0;
+    client.send(&connect);
+    assert_eq!(client.expect().0, CONNACK);
+    client
+}
+
 #[test]
 fn one_connection_too_many_waits_for_another_to_leave() {
     let _alone = alone();
