@@ -195,6 +195,8 @@ fn play_through(cut: usize, start: impl Fn(&Suite) -> Live) {
             failures.list.push("the broker has ended".into());
         }
         if failed {
+            // The old one takes its folder along, which the new one has, too.
+            drop(live);
             live = start(&suite);
         } else {
             live.wash(row);
