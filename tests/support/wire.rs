@@ -202,6 +202,9 @@ impl Wire {
         } else {
             self.cut.max(bytes.len() / 500)
         };
+        // Reading what is there leaves it without waiting. Many small pieces do not fit a busy
+        // peer's socket, and what does not would be lost in the middle of a packet.
+        self.wait_to_write()?;
         let mut pieces = bytes.chunks(size);
         pieces.try_for_each(|piece| self.socket.write_all(piece))
     }
@@ -231,6 +234,20 @@ impl Wire {
             Ok(()) if plain.is_empty() && state.peer_has_closed() => Got::End,
             Ok(()) => Got::Bytes(plain),
             Err(error) => failed(&error),
+        }
+    }
+
+    fn wait_to_write(&self) -> io::Result<()> {
+        let within = Some(Duration::from_secs(10));
+        match &self.socket {
+            Socket::Inet(stream) => {
+                stream.set_nonblocking(false)?;
+                stream.set_write_timeout(within)
+            }
+            Socket::Unix(stream) => {
+                stream.set_nonblocking(false)?;
+                stream.set_write_timeout(within)
+            }
         }
     }
 
